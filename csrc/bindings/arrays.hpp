@@ -1,0 +1,54 @@
+// numpy arrays as the C ABI wants them: pointers and sizes, checked before any is used. Nothing is converted here.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LOWBIT_BINDINGS_ARRAYS_HPP_
+#define LOWBIT_BINDINGS_ARRAYS_HPP_
+
+#include <pybind11/numpy.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+
+#include "lowbit/lowbit.h"
+
+namespace lowbit::bindings {
+
+namespace py = pybind11;
+
+// An element type as numpy describes it.
+struct Element {
+  char kind;
+  int bytes;
+};
+constexpr Element kFloat32{'f', 4}, kFloat16{'f', 2}, kInt8{'i', 1}, kUint8{'u', 1}, kInt32{'i', 4};
+
+enum class Access { kRead, kWrite };
+
+using Array = pybind11::array;
+using OptionalArray = std::optional<pybind11::array>;
+
+// The data of a C-contiguous array of `count` elements (of any shape) of one of the allowed types.
+// TypeError: element type or byte order; ValueError: size, contiguity, alignment or a read-only output.
+void* data_of(const Array& array, const char* name, std::initializer_list<Element> allowed, int64_t count,
+              Access access = Access::kRead);
+// nullptr for None.
+void* data_of(const OptionalArray& array, const char* name, std::initializer_list<Element> allowed, int64_t count,
+              Access access = Access::kRead);
+
+// A matrix whose rows are contiguous, `stride` elements apart.
+struct Matrix {
+  void* data;
+  int64_t rows, columns, stride;
+};
+Matrix matrix_of(const Array& array, const char* name, std::initializer_list<Element> allowed,
+                 Access access = Access::kRead);
+
+lowbit_type type_of(const Array& array);
+
+// Sizes in 64 bits; ValueError where one is negative or the product does not fit.
+int64_t product(const char* name, int64_t a, int64_t b);
+
+}  // namespace lowbit::bindings
+
+#endif  // LOWBIT_BINDINGS_ARRAYS_HPP_

@@ -1,0 +1,41 @@
+// What every bound function shares: the context, the status check and the released GIL.
+//
+// SPDX-License-Identifier: Apache-2.0
+#ifndef LOWBIT_BINDINGS_CONTEXT_HPP_
+#define LOWBIT_BINDINGS_CONTEXT_HPP_
+
+#include <pybind11/pybind11.h>
+
+#include "lowbit/lowbit.h"
+
+namespace lowbit::bindings {
+
+// LOWBIT_INVALID_TYPE is a TypeError, every other failure a ValueError.
+inline void check(lowbit_status status, const lowbit_error& error) {
+  if (status == LOWBIT_OK) return;
+  if (status == LOWBIT_INVALID_TYPE) throw pybind11::type_error(error.message);
+  throw pybind11::value_error(error.message);
+}
+
+// Runs call(&error) without the GIL. That is safe because call uses plain pointers and sizes only, taken while the GIL
+// was held, and the bound function's arguments keep every array alive until it returns. Another thread that writes to
+// an array meanwhile can change values, never the memory that is read.
+template <class Call>
+void run(Call call) {
+  lowbit_error error{};
+  lowbit_status status;
+  {
+    pybind11::gil_scoped_release release;
+    status = call(&error);
+  }
+  check(status, error);
+}
+
+void bind_runtime(pybind11::module_& module);
+void bind_quantize(pybind11::module_& module);
+void bind_weights(pybind11::module_& module);
+void bind_matmul(pybind11::module_& module);
+
+}  // namespace lowbit::bindings
+
+#endif  // LOWBIT_BINDINGS_CONTEXT_HPP_

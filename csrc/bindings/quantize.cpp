@@ -1,0 +1,144 @@
+// Bits, ranges, quantize and dequantize.
+//
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <limits>
+#include <string>
+
+#include "arrays.hpp"
+#include "context.hpp"
+
+namespace lowbit::bindings {
+namespace {
+
+using Runs = std::array<int64_t, 5>;  // the members of lowbit_runs in order
+
+lowbit_runs runs_of(const Runs& runs) {
+  for (int64_t size : runs)
+    if (size < 0) throw py::value_error("runs: size " + std::to_string(size) + ", expected none below 0");
+  return {runs[0], runs[1], runs[2], runs[3], runs[4]};
+}
+
+int bits_of(lowbit_format format) {
+  lowbit_format_info info{};
+  info.struct_size = sizeof info;
+  lowbit_error error{};
+  check(lowbit_format_describe(format, &info, &error), error);
+  return info.bits;
+}
+
+int64_t packed_bytes(int bits, int64_t rows, int64_t row_length) {
+  if (bits < 1 || bits > 8) throw py::value_error("bits: " + std::to_string(bits) + ", expected 1 to 8");
+  // One row needs product + 7 to fit; the real product of rows comes after.
+  const int64_t row_bits = product("row_length", row_length, bits);
+  return product("rows", rows, row_bits / 8 + (row_bits % 8 != 0));
+}
+
+void pack_bits(const lowbit_context& context, int bits, int64_t rows, int64_t row_length, const Array& codes,
+               const Array& packed) {
+  const int64_t bytes = packed_bytes(bits, rows, row_length);
+  const auto* from = static_cast<const uint8_t*>(
+      data_of(codes, "codes", {kInt8, kUint8}, product("codes", rows, row_length)));
+  auto* to = static_cast<uint8_t*>(data_of(packed, "packed", {kUint8}, bytes, Access::kWrite));
+  run([&](lowbit_error* error) { return lowbit_pack_bits(&context, bits, rows, row_length, from, to, error); });
+}
+
+void unpack_bits(const lowbit_context& context, int bits, bool sign_extend, int64_t rows, int64_t row_length,
+                 const Array& packed, const Array& codes) {
+  const int64_t bytes = packed_bytes(bits, rows, row_length);
+  const auto* from = static_cast<const uint8_t*>(data_of(packed, "packed", {kUint8}, bytes));
+  auto* to = static_cast<uint8_t*>(
+      data_of(codes, "codes", {kInt8, kUint8}, product("codes", rows, row_length), Access::kWrite));
+  run([&](lowbit_error* error) {
+    return lowbit_unpack_bits(&context, bits, sign_extend, rows, row_length, from, to, error);
+  });
+}
+
+void find_range(const lowbit_context& context, const Runs& shape, const Array& x, const Array& minimum,
+                const Array& maximum) {
+  const lowbit_runs runs = runs_of(shape);
+  const auto* data =
+      static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", runs.rows, runs.row_length)));
+  auto* low = static_cast<float*>(data_of(minimum, "minimum", {kFloat32}, runs.params, Access::kWrite));
+  auto* high = static_cast<float*>(data_of(maximum, "maximum", {kFloat32}, runs.params, Access::kWrite));
+  run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
+}
+
+void choose_params(lowbit_format format, int convention, const Array& minimum, const Array& maximum,
+                   const Array& scale, const OptionalArray& zero_point) {
+  const int64_t count = minimum.size();
+  const auto* low = static_cast<const float*>(data_of(minimum, "minimum", {kFloat32}, count));
+  const auto* high = static_cast<const float*>(data_of(maximum, "maximum", {kFloat32}, count));
+  void* scales = data_of(scale, "scale", {kFloat32, kFloat16}, count, Access::kWrite);
+  void* zeros = data_of(zero_point, "zero_point", {kInt8, kUint8}, count, Access::kWrite);
+  const lowbit_type type = type_of(scale);
+  run([&](lowbit_error* error) {
+    return lowbit_choose_params(format, static_cast<lowbit_convention>(convention), type, count, low, high, scales,
+                                zeros, error);
+  });
+}
+
+void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x,
+              std::optional<int> convention, const Array& scale, const OptionalArray& zero_point,
+              const Array& codes) {
+  lowbit_quantize_args args{};
+  args.struct_size = sizeof args;
+  args.format = format;
+  args.runs = runs_of(shape);
+  const int bits = bits_of(format);
+  const Access params = convention ? Access::kWrite : Access::kRead;
+  args.x = static_cast<const float*>(
+      data_of(x, "x", {kFloat32}, product("x", args.runs.rows, args.runs.row_length)));
+  args.find_params = convention.has_value();
+  args.convention = static_cast<lowbit_convention>(convention.value_or(LOWBIT_ABSMAX));
+  args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params, params);
+  args.scale_type = type_of(scale);
+  args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.runs.params, params);
+  args.codes = data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, args.runs.rows, args.runs.row_length),
+                       Access::kWrite);
+  run([&](lowbit_error* error) { return lowbit_quantize(&context, &args, error); });
+}
+
+void dequantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& codes,
+                const Array& scale, const OptionalArray& zero_point, const Array& out) {
+  lowbit_dequantize_args args{};
+  args.struct_size = sizeof args;
+  args.format = format;
+  args.runs = runs_of(shape);
+  args.codes = data_of(codes, "codes", {kInt8, kUint8},
+                       packed_bytes(bits_of(format), args.runs.rows, args.runs.row_length));
+  args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params);
+  args.scale_type = type_of(scale);
+  args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.runs.params);
+  args.out = static_cast<float*>(
+      data_of(out, "out", {kFloat32}, product("out", args.runs.rows, args.runs.row_length), Access::kWrite));
+  run([&](lowbit_error* error) { return lowbit_dequantize(&context, &args, error); });
+}
+
+}  // namespace
+
+void bind_quantize(py::module_& module) {
+  module.attr("ASYMMETRIC") = static_cast<int>(LOWBIT_ASYMMETRIC);
+  module.attr("ABSMAX") = static_cast<int>(LOWBIT_ABSMAX);
+  module.attr("FULL") = static_cast<int>(LOWBIT_FULL);
+  module.attr("SIGNED_MAX") = static_cast<int>(LOWBIT_SIGNED_MAX);
+  module.attr("NO_CLIP") = static_cast<int>(LOWBIT_NO_CLIP);
+
+  module.def("pack_bits", &pack_bits, py::arg("context"), py::arg("bits"), py::arg("rows"), py::arg("row_length"),
+             py::arg("codes"), py::arg("packed"));
+  module.def("unpack_bits", &unpack_bits, py::arg("context"), py::arg("bits"), py::arg("sign_extend"),
+             py::arg("rows"), py::arg("row_length"), py::arg("packed"), py::arg("codes"));
+  module.def("find_range", &find_range, py::arg("context"), py::arg("runs"), py::arg("x"), py::arg("minimum"),
+             py::arg("maximum"));
+  module.def("choose_params", &choose_params, py::arg("format"), py::arg("convention"), py::arg("minimum"),
+             py::arg("maximum"), py::arg("scale"), py::arg("zero_point"));
+  module.def("quantize", &quantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("x"),
+             py::arg("convention"), py::arg("scale"), py::arg("zero_point"), py::arg("codes"));
+  module.def("dequantize", &dequantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("codes"),
+             py::arg("scale"), py::arg("zero_point"), py::arg("out"));
+}
+
+}  // namespace lowbit::bindings

@@ -1,0 +1,70 @@
+// Version, instruction sets, formats, threads and the context.
+//
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
+#include "../pool.hpp"
+#include "context.hpp"
+
+namespace py = pybind11;
+
+namespace lowbit::bindings {
+namespace {
+
+py::tuple names(const char* (*name)(int)) {
+  py::list list;
+  for (int i = 0; name(i) != nullptr; ++i) list.append(name(i));
+  return py::tuple(list);
+}
+
+lowbit_context make_context(const std::optional<std::string>& isa, int threads) {
+  if (threads < 1) throw py::value_error("threads: " + std::to_string(threads) + ", expected at least 1");
+  lowbit_options options{};
+  options.struct_size = sizeof options;
+  options.isa = isa ? isa->c_str() : nullptr;
+  options.parallel_for = threads > 1 ? &Pool::run : nullptr;
+  options.max_threads = threads;
+  lowbit_context context;
+  lowbit_error error{};
+  check(lowbit_context_init(&context, &options, &error), error);
+  return context;
+}
+
+py::tuple formats() {
+  py::list list;
+  for (int i = 0; lowbit_format_name(i) != nullptr; ++i) {
+    lowbit_error error{};
+    lowbit_format format = 0;
+    check(lowbit_format_by_name(lowbit_format_name(i), &format, &error), error);
+    lowbit_format_info info{};
+    info.struct_size = sizeof info;
+    check(lowbit_format_describe(format, &info, &error), error);
+    list.append(py::make_tuple(info.name, info.format, info.bits, info.qmin, info.qmax));
+  }
+  return py::tuple(list);
+}
+
+}  // namespace
+
+void bind_runtime(py::module_& module) {
+  module.def("version", &lowbit_version);
+  module.def("available_isas", [] { return names(&lowbit_available_isa); });
+  module.def("built_isas", [] { return names(&lowbit_built_isa); });
+  module.def("cpu_description", [] {
+    char text[256];
+    lowbit_cpu_description(text, sizeof text);
+    return std::string(text);
+  });
+  module.def("formats", &formats);
+  module.def("default_threads", &Pool::default_threads);
+  module.def("set_spin_microseconds", &Pool::set_spin_microseconds, py::arg("microseconds"));
+
+  py::class_<lowbit_context>(module, "Context")
+      .def(py::init(&make_context), py::arg("isa"), py::arg("threads"))
+      .def_property_readonly("isa", &lowbit_context_isa);
+}
+
+}  // namespace lowbit::bindings

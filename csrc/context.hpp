@@ -1,0 +1,22 @@
+// What a lowbit_context holds.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels.hpp"
+#include "lowbit/lowbit.h"
+
+namespace lowbit {
+
+struct Context {
+  uint64_t magic;
+  const Kernels* kernels;
+  lowbit_parallel_for fn;  // NULL: everything runs on the calling thread
+  void* pool;
+  int max_threads;  // 1 where fn is NULL
+};
+
+// False, with error filled, where `opaque` is NULL or was never initialised.
+bool get_context(const lowbit_context* opaque, Context* context, lowbit_error* error);
+
+}  // namespace lowbit

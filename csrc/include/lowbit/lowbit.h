@@ -1,0 +1,295 @@
+/* lowbit: low-bit numeric kernels. The only public header.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Rules that hold for every function
+ *  - C99, no exceptions, no global mutable state. The caller owns all memory; nothing is allocated here.
+ *  - Functions return a lowbit_status. With a non-NULL `error` they also write a message that names the argument, what
+ *    was given and what was expected. On failure no output has been written unless the function says so.
+ *  - Argument structs begin with `struct_size`, set by the caller to sizeof the struct it was compiled with.
+ *  - Matrices are row-major. Strides ("ld…") count elements. Buffers need no alignment beyond that of their element,
+ *    except packed weights and workspaces: LOWBIT_ALIGNMENT bytes.
+ *  - A context may be used by many threads at once. Results do not depend on the ISA, on the number of threads or on M.
+ */
+#ifndef LOWBIT_LOWBIT_H_
+#define LOWBIT_LOWBIT_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32) && defined(LOWBIT_SHARED)
+#if defined(LOWBIT_BUILDING)
+#define LOWBIT_API __declspec(dllexport)
+#else
+#define LOWBIT_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define LOWBIT_API __attribute__((visibility("default")))
+#else
+#define LOWBIT_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LOWBIT_ALIGNMENT 64
+
+/* ---- status ------------------------------------------------------------------------------------------------- */
+
+typedef enum lowbit_status {
+  LOWBIT_OK = 0,
+  LOWBIT_INVALID_VALUE = 1, /* a shape, size or value that cannot be meant */
+  LOWBIT_INVALID_TYPE = 2,  /* an element type or format that the function does not take */
+  LOWBIT_UNAVAILABLE = 3    /* an ISA that this CPU, operating system or build does not have */
+} lowbit_status;
+
+typedef struct lowbit_error {
+  lowbit_status status;
+  char message[508]; /* NUL-terminated */
+} lowbit_error;
+
+LOWBIT_API const char* lowbit_version(void);
+
+/* ---- instruction sets ---------------------------------------------------------------------------------------- */
+
+/* Names of the ISAs this CPU and operating system can run, best first; NULL once index is past the last. */
+LOWBIT_API const char* lowbit_available_isa(int index);
+/* Names of all ISAs in this build, best first; NULL once index is past the last. */
+LOWBIT_API const char* lowbit_built_isa(int index);
+/* A line that describes the CPU, for bug reports. Writes at most size bytes, NUL included. */
+LOWBIT_API void lowbit_cpu_description(char* text, size_t size);
+
+/* ---- context: an ISA and a way to run in parallel ------------------------------------------------------------ */
+
+/* Work on the items [begin, end). thread_id is in [0, max_threads); no two calls that overlap in time share one. */
+typedef void (*lowbit_task)(void* arg, int64_t begin, int64_t end, int thread_id);
+/* Cover [0, n) with calls of task, on at most max_threads threads; return when all of them have returned. */
+typedef void (*lowbit_parallel_for)(void* pool, int64_t n, int max_threads, lowbit_task task, void* arg);
+
+typedef struct lowbit_options {
+  size_t struct_size;
+  const char* isa;                  /* NULL: the environment's LOWBIT_ISA, else the best available */
+  lowbit_parallel_for parallel_for; /* NULL: everything runs on the calling thread */
+  void* pool;                       /* handed to parallel_for */
+  int max_threads;                  /* >= 1; workspaces grow with it */
+} lowbit_options;
+
+/* Plain data: may be copied and dropped; nothing to release. */
+typedef struct lowbit_context {
+  uint64_t opaque[8];
+} lowbit_context;
+
+/* options may be NULL: best ISA, calling thread only. */
+LOWBIT_API lowbit_status lowbit_context_init(lowbit_context* context, const lowbit_options* options,
+                                             lowbit_error* error);
+LOWBIT_API const char* lowbit_context_isa(const lowbit_context* context);
+
+/* ---- number formats ------------------------------------------------------------------------------------------ */
+
+typedef int32_t lowbit_format; /* > 0; int1..int8 are 1..8, uint1..uint8 are 17..24 */
+#define LOWBIT_INT(bits) ((lowbit_format)(bits))
+#define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits)))
+
+typedef struct lowbit_format_info {
+  size_t struct_size;
+  lowbit_format format;
+  const char* name; /* "int4" */
+  int bits;         /* of one code */
+  int qmin, qmax;   /* smallest and largest code */
+} lowbit_format_info;
+
+LOWBIT_API lowbit_status lowbit_format_by_name(const char* name, lowbit_format* format, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* info, lowbit_error* error);
+LOWBIT_API const char* lowbit_format_name(int index); /* NULL once index is past the last */
+
+typedef enum lowbit_type {
+  LOWBIT_NONE = 0,
+  LOWBIT_FLOAT32 = 1,
+  LOWBIT_FLOAT16 = 2,
+  LOWBIT_INT8 = 3,
+  LOWBIT_UINT8 = 4
+} lowbit_type;
+
+/* ---- bits ---------------------------------------------------------------------------------------------------- */
+
+/* Codes of 1..8 bits, one per byte (the low bits count), to a dense LSB-first bit stream and back. Each row starts on
+ * a byte: a packed row has (row_length * bits + 7) / 8 bytes, the bits past its end are 0.
+ * unpack: sign_extend != 0 reads two's complement. */
+LOWBIT_API lowbit_status lowbit_pack_bits(const lowbit_context* context, int bits, int64_t rows, int64_t row_length,
+                                          const uint8_t* codes, uint8_t* packed, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_unpack_bits(const lowbit_context* context, int bits, int sign_extend, int64_t rows,
+                                            int64_t row_length, const uint8_t* packed, uint8_t* codes,
+                                            lowbit_error* error);
+
+/* ---- quantize ------------------------------------------------------------------------------------------------ */
+
+/* Which parameter (scale, zero point) an element uses. The array is rows x row_length. A row falls into runs of `run`
+ * elements, the last of which may be shorter; with P = ceil(row_length / run), run j of row r uses the parameter
+ *     ((r / rows_per_param) * P + j) % params.
+ *   one for the tensor   run = row_length, rows_per_param = rows, params = 1
+ *   one per row          run = row_length, rows_per_param = 1,    params = rows
+ *   axis c of (o, c, i, last), i and last trailing it:
+ *                        run = row_length = last, rows_per_param = i, params = c
+ *   last axis            run = 1, rows_per_param = 1, params = row_length
+ *   groups of g          run = g, rows_per_param = 1, params = rows * ceil(row_length / g) */
+typedef struct lowbit_runs {
+  int64_t rows, row_length, run, rows_per_param, params;
+} lowbit_runs;
+
+/* How scale and zero point follow from a range; docs/numerics.md has the formulas. */
+typedef enum lowbit_convention {
+  LOWBIT_ASYMMETRIC = 0,
+  LOWBIT_ABSMAX = 1,     /* absmax / qmax */
+  LOWBIT_FULL = 2,       /* absmax / (qmax + 1/2) */
+  LOWBIT_SIGNED_MAX = 3, /* the value of largest magnitude / qmin; may be negative */
+  LOWBIT_NO_CLIP = 4     /* max(min / qmin, max / qmax) */
+} lowbit_convention;
+
+/* Smallest and largest finite element of each parameter's elements (NaN and infinities do not count; 0 and 0 where
+ * there is none). minimum, maximum: runs.params each. */
+LOWBIT_API lowbit_status lowbit_range(const lowbit_context* context, const lowbit_runs* runs, const float* x,
+                                      float* minimum, float* maximum, lowbit_error* error);
+
+/* Scale and zero point from ranges, `count` of each. scale: float32 or float16 by scale_type; zero_point: one byte
+ * each (int8 for signed formats), may be NULL unless the convention is asymmetric or the format unsigned.
+ * Fails when a scale does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_choose_params(lowbit_format format, lowbit_convention convention,
+                                              lowbit_type scale_type, int64_t count, const float* minimum,
+                                              const float* maximum, void* scale, void* zero_point,
+                                              lowbit_error* error);
+
+typedef struct lowbit_quantize_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const float* x; /* rows x row_length, contiguous */
+  int find_params; /* 0: scale and zero_point are given. 1: they are found and written; needs every parameter to have
+                      exactly one run (groups, or one per row) */
+  lowbit_convention convention; /* used when find_params is 1 */
+  lowbit_type scale_type;
+  void* scale;      /* runs.params values of scale_type */
+  void* zero_point; /* runs.params bytes; NULL: 0 */
+  void* codes;      /* 8 bits: rows x row_length bytes; below: rows of packed bits, as lowbit_pack_bits writes them */
+} lowbit_quantize_args;
+
+/* find_params = 1 and a scale that does not fit scale_type: fails after outputs have been written. */
+LOWBIT_API lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args,
+                                         lowbit_error* error);
+
+typedef struct lowbit_dequantize_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const void* codes;
+  lowbit_type scale_type;
+  const void* scale;
+  const void* zero_point; /* runs.params bytes; NULL: 0 */
+  float* out;             /* rows x row_length, contiguous */
+} lowbit_dequantize_args;
+
+LOWBIT_API lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
+                                           lowbit_error* error);
+
+/* ---- packed weights ------------------------------------------------------------------------------------------ */
+
+/* Weights W of shape (N, K) = (out, in). */
+typedef struct lowbit_weights_info {
+  size_t struct_size;
+  lowbit_format format;
+  int64_t n, k;
+  int64_t group_size;     /* scales and zero points in groups of this many along K, the last may be shorter;
+                             0: one per row of W */
+  lowbit_type scale_type; /* LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
+  int has_zero_point;
+} lowbit_weights_info;
+
+/* Bytes of the packed form, which is the same for every ISA. */
+LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
+/* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
+ * n x groups bytes, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
+LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
+                                             const void* codes, const void* scale, const void* zero_point,
+                                             void* packed, lowbit_error* error);
+/* Reads the description back; fails on a buffer that is not packed weights of this version. */
+LOWBIT_API lowbit_status lowbit_packed_describe(const void* packed, size_t size, lowbit_weights_info* info,
+                                                lowbit_error* error);
+/* The inverse of lowbit_pack_weights, exactly. scale and zero_point may be NULL where there are none. */
+LOWBIT_API lowbit_status lowbit_unpack_weights(const lowbit_context* context, const void* packed, size_t size,
+                                               void* codes, void* scale, void* zero_point, lowbit_error* error);
+
+/* ---- matrix multiplication ----------------------------------------------------------------------------------- */
+
+typedef enum lowbit_activation {
+  LOWBIT_IDENTITY = 0,
+  LOWBIT_RELU = 1,
+  LOWBIT_GELU = 2,
+  LOWBIT_GELU_TANH = 3,
+  LOWBIT_SILU = 4
+} lowbit_activation;
+
+typedef enum lowbit_compute {
+  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group */
+  LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
+} lowbit_compute;
+
+/* out (m, n) = activation(x (m, k) @ W^T + bias) */
+typedef struct lowbit_matmul_args {
+  size_t struct_size;
+  const void* weights; /* packed */
+  size_t weights_size;
+  int64_t m, k;
+  lowbit_type x_type; /* LOWBIT_FLOAT32; LOWBIT_INT8 or LOWBIT_UINT8 with x_scale */
+  const void* x;
+  int64_t ldx; /* elements from one row to the next, >= k or 0 when m <= 1 */
+  lowbit_compute compute;
+  int64_t act_group_size; /* groups in which float activations are quantized: 0 the weights' own, -1 whole rows, else a
+                             divisor or a multiple of group_size. 8-bit x: the groups of x_scale, 0 or -1 whole rows */
+  const float* x_scale;        /* 8-bit x only: x_scale_count values */
+  int64_t x_scale_count;       /* 1, m, or m x ceil(k / act_group_size) */
+  const int32_t* x_zero_point; /* 8-bit x only: x_zero_point_count values, NULL: 0 */
+  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale */
+  const float* bias;           /* n values or NULL */
+  lowbit_activation activation;
+  float* out;
+  int64_t ldout; /* elements from one row to the next, >= n */
+  void* workspace;
+  size_t workspace_size;
+} lowbit_matmul_args;
+
+/* Bytes of workspace that lowbit_matmul needs for these arguments; of its pointers only `weights` is read, and whether
+ * x_zero_point is NULL counts. */
+LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                                 size_t* size, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
+                                       lowbit_error* error);
+
+/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed 8-bit codes (group_size 0);
+ * the weights' own zero point, if any, is not used. */
+typedef struct lowbit_matmul_int_args {
+  size_t struct_size;
+  const void* weights;
+  size_t weights_size;
+  int64_t m, k;
+  lowbit_type a_type; /* LOWBIT_INT8 or LOWBIT_UINT8 */
+  const void* a;
+  int64_t lda;
+  const int32_t* a_zero_point; /* NULL: 0 */
+  int64_t a_zero_point_count;  /* 1 or m */
+  const int32_t* b_zero_point; /* NULL: 0 */
+  int64_t b_zero_point_count;  /* 1 or n */
+  int32_t* out;
+  int64_t ldout;
+  void* workspace;
+  size_t workspace_size;
+} lowbit_matmul_int_args;
+
+LOWBIT_API lowbit_status lowbit_matmul_int_workspace(const lowbit_context* context, const lowbit_matmul_int_args* args,
+                                                     size_t* size, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* args,
+                                           lowbit_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* LOWBIT_LOWBIT_H_ */

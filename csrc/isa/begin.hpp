@@ -1,0 +1,9 @@
+// Opens the one namespace an ISA's code lives in. The shim defines LOWBIT_ISA first; end.hpp closes it.
+// Everything is in an unnamed namespace, so nothing compiled with this ISA's flags can be linked into another's place.
+#define LOWBIT_ALWAYS __attribute__((always_inline))
+#define LOWBIT_INLINE inline LOWBIT_ALWAYS
+// Register tiles are arrays: every loop over one must disappear, or the compiler keeps it on the stack.
+#define LOWBIT_UNROLL _Pragma("GCC unroll 32")
+namespace lowbit {
+namespace LOWBIT_ISA {
+namespace {

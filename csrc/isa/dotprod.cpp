@@ -1,0 +1,3 @@
+#define LOWBIT_ISA dotprod
+#include "../tile/dotprod.hpp"
+#include "../kernels/table-inl.hpp"

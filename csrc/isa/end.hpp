@@ -1,0 +1,3 @@
+}  // namespace
+}  // namespace LOWBIT_ISA
+}  // namespace lowbit

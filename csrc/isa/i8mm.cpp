@@ -1,0 +1,3 @@
+#define LOWBIT_ISA i8mm
+#include "../tile/i8mm.hpp"
+#include "../kernels/table-inl.hpp"

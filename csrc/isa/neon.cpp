@@ -1,0 +1,3 @@
+#define LOWBIT_ISA neon
+#include "../tile/neon.hpp"
+#include "../kernels/table-inl.hpp"

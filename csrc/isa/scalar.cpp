@@ -1,0 +1,3 @@
+#define LOWBIT_ISA scalar
+#include "../tile/scalar.hpp"
+#include "../kernels/table-inl.hpp"

@@ -1,0 +1,181 @@
+// The contract: every ISA fills this struct, nothing else crosses into an ISA's object file.
+//
+// Only <cstddef> and <cstdint> may be included here and in everything an ISA translation unit includes: an inline
+// function of the standard library compiled with AVX-512 flags could replace the baseline's at link time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lowbit {
+
+// ---- what kernels are told --------------------------------------------------------------------------------------
+
+// Codes are quantized to [qmin, qmax] and stored as bytes (two's complement).
+struct CodeRange {
+  int32_t qmin, qmax;
+};
+
+// Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
+constexpr int kPanel = 16;
+
+// One block of a matrix product: `rows` prepared activation rows x `panels` panels of weights, all of K.
+// c is rows x (panels * kPanel), its rows ldc elements apart.
+struct GemmBlock {
+  int64_t rows;
+  int64_t panels;
+
+  const uint8_t* a;   // rows as prepare_* wrote them
+  ptrdiff_t a_stride; // bytes
+
+  const uint8_t* b;   // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
+  ptrdiff_t b_stride; // bytes from panel to panel
+  int bits;
+
+  // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
+  int64_t groups, group_k, last_group_k;
+  int64_t segment_groups; // groups whose sum is one segment (docs/numerics.md)
+
+  // gemm_groups, gemv: per kernel group
+  const int32_t* sums;        // sum of a's codes: rows x groups
+  ptrdiff_t sums_stride;
+  const float* act_scale;     // rows x act groups; null: no activation scale inside the sum
+  ptrdiff_t act_scale_stride;
+  int64_t act_ratio;          // kernel groups that share one activation scale
+  const uint8_t* scale;       // float32 or float16: panels x weight groups x kPanel
+  ptrdiff_t scale_stride;     // bytes from panel to panel
+  int scale_half;             // 1: float16
+  int64_t scale_ratio;        // kernel groups that share one weight scale
+  const uint8_t* zero;        // as load_zero reads them (vec/zero.hpp), less zero_offset; null: every zero is zero_offset
+  ptrdiff_t zero_stride;
+  int zero_bits;              // 1, 2, 4 or 8
+  int32_t zero_offset;
+
+  void* c;
+  ptrdiff_t ldc;
+};
+
+struct FloatBlock {
+  int64_t rows, panels, k;
+  const float* a;
+  ptrdiff_t a_stride; // elements
+  const float* b;     // decoded: k x (panels * kPanel)
+  float* c;
+  ptrdiff_t ldc;
+  int first; // 1: c = sum, 0: c = c + sum
+};
+
+// Codes of `panels` panels to bytes (unpack_panel) or floats (decode_panel).
+struct PanelBlock {
+  int64_t panels;
+  const uint8_t* b;
+  ptrdiff_t b_stride;
+  int bits;
+  int64_t groups, group_k, last_group_k; // weight groups, padded to steps
+  const uint8_t* scale;                  // decode_panel only
+  ptrdiff_t scale_stride;
+  int scale_half;
+  const uint8_t* zero; // null: every zero is zero_offset
+  ptrdiff_t zero_stride;
+  int zero_bits;
+  int32_t zero_offset;
+  int64_t k_begin, k_end; // decode_panel: which k, counted without padding
+  int64_t group_size;     // decode_panel: k in a group, without padding
+};
+
+struct PrepareRow {
+  int64_t k;
+  int64_t group, group_padded; // kernel groups: k values, and with padding to whole steps
+  int64_t step;                // of the code layout; the last group is padded to it
+  int64_t act_group;           // prepare_float: k values that share a scale
+  uint8_t* a;                  // out: the prepared row
+  int32_t* sums;               // out: per kernel group
+  float* act_scale;            // prepare_float, out: per activation group
+};
+
+struct FinishRow {
+  int64_t n;
+  float act_scale;        // multiplied in when has_act_scale
+  int has_act_scale;
+  const float* bias;      // or null
+  int activation;         // lowbit_activation
+};
+
+// Integer result of a row of one-group products: s - b_zero[j] * a_sum - a_zero * (column_sum[j] - k * b_zero[j]).
+struct CorrectRow {
+  int64_t n;
+  int32_t a_sum;              // of the codes as multiplied
+  int32_t a_zero;             // likewise
+  const int32_t* b_zero;      // n values, less the code's offset
+  const int32_t* column_sum;  // n values
+  int64_t k;
+};
+
+// ---- the kernels ------------------------------------------------------------------------------------------------
+
+struct Kernels {
+  const char* name;
+  int lanes;
+
+  // Ranges over finite elements (docs/numerics.md). runs of `run` elements in [x, x + n), the last may be shorter.
+  void (*range_runs)(const float* x, int64_t n, int64_t run, float* minimum, float* maximum);
+  // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
+  void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);
+
+  // One parameter for each run of `run` elements; zero may be null.
+  void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const int32_t* zero,
+                        CodeRange range, uint8_t* codes);
+  // One parameter for each element.
+  void (*quantize_each)(const float* x, int64_t n, const float* scale, const int32_t* zero, CodeRange range,
+                        uint8_t* codes);
+  // codes are bytes, two's complement where is_signed.
+  void (*dequantize_runs)(const uint8_t* codes, int is_signed, int64_t n, int64_t run, const float* scale,
+                          const int32_t* zero, float* out);
+  void (*dequantize_each)(const uint8_t* codes, int is_signed, int64_t n, const float* scale, const int32_t* zero,
+                          float* out);
+
+  // n codes to (n * bits + 7) / 8 bytes and back.
+  void (*pack_bits)(const uint8_t* codes, int64_t n, int bits, uint8_t* packed);
+  void (*unpack_bits)(const uint8_t* packed, int64_t n, int bits, int sign_extend, uint8_t* codes);
+
+  // float16 -> float32, exact.
+  void (*widen_half)(const uint16_t* x, int64_t n, float* out);
+
+  // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
+  int bytes_per_k;
+  void (*prepare_float)(const float* x, const PrepareRow& row);  // quantizes
+  void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
+
+
+  // c int32 = sum of a * (b - 128), bytes, K as one group.
+  void (*gemm_codes)(const GemmBlock& block);
+  // c float = docs/numerics.md, compute int8, steps 1..3; b is bytes from unpack_panel (or an 8-bit layout).
+  void (*gemm_groups)(const GemmBlock& block);
+  // The same from the packed codes; made for few rows.
+  void (*gemv_groups)(const GemmBlock& block);
+  // c float = one segment of compute float32.
+  void (*gemm_float)(const FloatBlock& block);
+
+  // bytes = code - zero + 128 (1..7 bits), for gemm_groups with zero null and gemm_codes.
+  void (*unpack_panel)(const PanelBlock& block, uint8_t* out, ptrdiff_t out_stride);
+  void (*decode_panel)(const PanelBlock& block, float* out);
+
+  // s (int32) to the integer result, in place.
+  void (*correct_row)(int32_t* s, const CorrectRow& row);
+  // y = float(s) * scale[j]
+  void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
+  // y = activation(x * act_scale + bias), each step rounded.
+  void (*finish_row)(const float* x, const FinishRow& row, float* y);
+};
+
+// One per ISA, defined by isa/<name>.cpp: the only global symbol of its object file.
+extern const Kernels kernels_scalar;
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avxvnni;
+extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512vnni;
+extern const Kernels kernels_neon;
+extern const Kernels kernels_dotprod;
+extern const Kernels kernels_i8mm;
+
+}  // namespace lowbit

@@ -1,0 +1,186 @@
+// Matrix kernels with integer products. The register tile loops here; blocking for caches and threads is in ops/.
+//
+// Versions: gemm_codes one group, int32 sums only (6x64 on AVX-512: 24 sums leave room for nothing else);
+//           gemm_groups float sums beside the integer ones, bytes in; gemv_groups the same, codes unpacked on the way.
+#pragma once
+
+#include "codes-inl.hpp"
+#include "tiles-inl.hpp"
+
+#include "../isa/begin.hpp"
+
+template <int MR, int NV>
+void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
+  const uint8_t* b[NV];
+  for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+  const uint8_t* a = g.a + row * g.a_stride;
+
+  typename Tile::template Acc<MR, NV> acc;
+  int32_t start[MR];
+  for (int r = 0; r < MR; ++r) start[r] = -Tile::kBias * g.sums[(row + r) * g.sums_stride];
+  acc.start(start);
+  for (int64_t k = 0; k < g.last_group_k; k += Tile::kStep) {
+    typename Tile::B codes[NV];
+    LOWBIT_UNROLL
+    for (int j = 0; j < NV; ++j) {
+      Vec::I dwords[Tile::kStep / 4];
+      LOWBIT_UNROLL
+      for (int d = 0; d < Tile::kStep / 4; ++d) dwords[d] = Vec::iload(b[j] + 16 * k + 64 * d);
+      codes[j] = Tile::template prepare<true>(dwords);
+    }
+    acc.mac(codes, a + Tile::kBytesPerK * k, g.a_stride);
+  }
+
+  int32_t* c = static_cast<int32_t*>(g.c) + row * g.ldc + vec * Vec::kLanes;
+  LOWBIT_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    LOWBIT_UNROLL
+    for (int j = 0; j < NV; ++j) Vec::istore(c + r * g.ldc + j * Vec::kLanes, acc.get(r, j));
+  }
+}
+
+// kBits = 8: bytes that mean p - 128, from an 8-bit layout or from unpack_panel.
+template <int kBits, bool kActScale, int MR, int NV>
+void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
+  using Layout = Codes<kBits>;
+  constexpr bool kBytes = kBits == 8;
+  // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
+  // where every column has the same zero, else the rest by a product for each column.
+  const int32_t offset = g.zero ? (kBytes ? Tile::kBias : 0)
+                                : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
+
+  const uint8_t* b[NV];
+  for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+  const uint8_t* a = g.a + row * g.a_stride;
+  const int32_t* sums = g.sums + row * g.sums_stride;
+  float* c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
+
+  int64_t scale_group = 0, scale_left = g.scale_ratio, act_group = 0, act_left = g.act_ratio;
+  for (int64_t first = 0; first < g.groups; first += g.segment_groups) {
+    const int64_t end = first + g.segment_groups < g.groups ? first + g.segment_groups : g.groups;
+    Vec::F total[MR][NV];
+    LOWBIT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      LOWBIT_UNROLL
+      for (int j = 0; j < NV; ++j) total[r][j] = Vec::set(0.0f);
+    }
+
+    for (int64_t group = first; group < end; ++group) {
+      typename Tile::template Acc<MR, NV> acc;
+      int32_t start[MR];
+      LOWBIT_UNROLL
+      for (int r = 0; r < MR; ++r) start[r] = -offset * sums[r * g.sums_stride + group];
+      acc.start(start);
+
+      const int64_t k_end = group + 1 < g.groups ? g.group_k : g.last_group_k;
+      for (int64_t k = 0; k < k_end; k += Layout::kStep) {
+        each_dword<Layout::kDwords * 4 / Tile::kStep>([&](auto step) LOWBIT_ALWAYS {
+          constexpr int kDwordsPerStep = Tile::kStep / 4;
+          typename Tile::B codes[NV];
+          LOWBIT_UNROLL
+          for (int j = 0; j < NV; ++j) {
+            Vec::I dwords[kDwordsPerStep];
+            each_dword<kDwordsPerStep>([&](auto d) LOWBIT_ALWAYS {
+              dwords[d.value] = Layout::template dword<step.value * kDwordsPerStep + d.value>(b[j]);
+            });
+            codes[j] = Tile::template prepare<kBytes>(dwords);
+          }
+          acc.mac(codes, a + Tile::kBytesPerK * Tile::kStep * step.value, g.a_stride);
+        });
+        a += Tile::kBytesPerK * Layout::kStep;
+        LOWBIT_UNROLL
+        for (int j = 0; j < NV; ++j) b[j] += Layout::kStepBytes;
+      }
+
+      LOWBIT_UNROLL
+      for (int j = 0; j < NV; ++j) {
+        const int64_t panel = panel_of(vec + j);
+        const int column = column_of(vec + j);
+        const Vec::F scale = load_scale(g.scale + panel * g.scale_stride, g.scale_half, scale_group, column);
+        Vec::I zero = Vec::iset(0);
+        if (g.zero) {
+          zero = load_zero(g.zero + panel * g.zero_stride, g.zero_bits, scale_group, column);
+          if (kBytes) zero = Vec::isub(zero, Vec::iset(128));
+        }
+        LOWBIT_UNROLL
+        for (int r = 0; r < MR; ++r) {
+          Vec::I s = acc.get(r, j);
+          if (g.zero) s = Vec::isub(s, Vec::imul(zero, Vec::iset(sums[r * g.sums_stride + group])));
+          Vec::F scales = scale;
+          if (kActScale) {
+            scales = Vec::mul(scale, Vec::set(g.act_scale[(row + r) * g.act_scale_stride + act_group]));
+          }
+          total[r][j] = Vec::fma(Vec::to_float(s), scales, total[r][j]);
+        }
+      }
+      if (--scale_left == 0) ++scale_group, scale_left = g.scale_ratio;
+      if (--act_left == 0) ++act_group, act_left = g.act_ratio;
+    }
+
+    LOWBIT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      LOWBIT_UNROLL
+      for (int j = 0; j < NV; ++j) {
+        float* at = c + r * g.ldc + j * Vec::kLanes;
+        Vec::store(at, first == 0 ? total[r][j] : Vec::add(Vec::load(at), total[r][j]));
+      }
+    }
+  }
+}
+
+struct CodesBody {
+  template <int MR, int NV>
+  static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
+    codes_tile<MR, NV>(g, row, vec);
+  }
+};
+
+template <int kBits, bool kActScale>
+struct GroupsBody {
+  template <int MR, int NV>
+  static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
+    groups_tile<kBits, kActScale, MR, NV>(g, row, vec);
+  }
+};
+
+void gemm_codes(const GemmBlock& g) { each_tile<CodesBody, Tile::kCodesRows, Tile::kCodesVecs>(g); }
+
+void gemm_groups(const GemmBlock& g) {
+  if (g.act_scale) {
+    each_tile<GroupsBody<8, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  } else {
+    each_tile<GroupsBody<8, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  }
+}
+
+// One row keeps more columns in flight, so that its few sums do not wait for each other.
+template <int kBits>
+void gemv_bits(const GemmBlock& g) {
+  const float one = 1.0f;  // scale * 1 is scale: one body serves both
+  GemmBlock block = g;
+  if (!g.act_scale) {
+    block.act_scale = &one;
+    block.act_scale_stride = 0;
+    block.act_ratio = g.groups + 1;
+  }
+  if (block.rows == 1) {
+    each_tile<GroupsBody<kBits, true>, 1, Tile::kGemvVecs>(block);
+  } else {
+    each_tile<GroupsBody<kBits, true>, Tile::kGemvRows, Tile::kGroupsVecs>(block);
+  }
+}
+
+void gemv_groups(const GemmBlock& g) {
+  switch (g.bits) {
+    case 1: return gemv_bits<1>(g);
+    case 2: return gemv_bits<2>(g);
+    case 3: return gemv_bits<3>(g);
+    case 4: return gemv_bits<4>(g);
+    case 5: return gemv_bits<5>(g);
+    case 6: return gemv_bits<6>(g);
+    case 7: return gemv_bits<7>(g);
+    default: return gemv_bits<8>(g);
+  }
+}
+
+#include "../isa/end.hpp"

@@ -1,0 +1,118 @@
+// Activations to the int8 rows that the matrix kernels read, with their sums.
+#pragma once
+
+#include "../isa/begin.hpp"
+
+// Chunks of k that pass through the stack on their way to Tile::widen; a multiple of every step.
+constexpr int kPrepareChunk = 256;
+
+// max |x|, as a float whose bits are the largest: NaN above infinity above every number.
+LOWBIT_INLINE float absmax(const float* x, int64_t n) {
+  const Vec::I magnitude = Vec::iset(0x7fffffff);
+  Vec::I top = Vec::iset(0);
+  int64_t i = 0;
+  for (; i + Vec::kLanes <= n; i += Vec::kLanes) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load(x + i)), magnitude));
+  if (i < n) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load_n(x + i, int(n - i))), magnitude));
+  const int32_t bits = Vec::reduce_max(top);
+  float m;
+  __builtin_memcpy(&m, &bits, 4);
+  return m;
+}
+
+LOWBIT_INLINE Vec::I activation_codes(Vec::F x, Vec::F scale) {
+  const Vec::F low = Vec::set(-127.0f), high = Vec::set(127.0f);
+  Vec::F t = Vec::div(x, scale);
+  t = Vec::select(Vec::less(t, low), low, t);
+  t = Vec::select(Vec::less(high, t), high, t);
+  return Vec::round(t);
+}
+
+// One kernel group: fill(k, n, codes) writes codes k … k + n and returns their sum. Padding is 0.
+template <class Fill>
+LOWBIT_INLINE void prepare_group(int64_t n, int64_t padded, uint8_t* a, int32_t* sum, Fill fill) {
+  int32_t total = 0;
+  for (int64_t k = 0; k < padded; k += kPrepareChunk) {
+    int8_t codes[kPrepareChunk];
+    const int64_t want = padded - k < kPrepareChunk ? padded - k : kPrepareChunk;
+    const int64_t have = n - k < 0 ? 0 : n - k < want ? n - k : want;
+    if (have > 0) total += fill(k, have, codes);
+    for (int64_t i = have; i < want; ++i) codes[i] = 0;
+    Tile::widen(codes, want, a + Tile::kBytesPerK * k);
+  }
+  *sum = total;
+}
+
+// The padding of a group, the last one's being shorter: to whole steps of what group_padded is made of.
+LOWBIT_INLINE int64_t padded_group(const PrepareRow& row, int64_t n) {
+  return n == row.group ? row.group_padded : (n + row.step - 1) / row.step * row.step;
+}
+
+void prepare_float(const float* x, const PrepareRow& row) {
+  uint8_t* a = row.a;
+  int32_t* sums = row.sums;
+  for (int64_t act = 0, index = 0; act < row.k; act += row.act_group, ++index) {
+    const int64_t act_end = row.k - act < row.act_group ? row.k : act + row.act_group;
+    const float m = absmax(x + act, act_end - act);
+    const bool finite = m - m == 0.0f;
+    const float scale = finite ? m / 127.0f : m - m;  // NaN where the group holds NaN or infinity
+    row.act_scale[index] = scale;
+    const Vec::F divisor = Vec::set(scale);
+    for (int64_t k = act; k < act_end; k += row.group) {
+      const int64_t n = act_end - k < row.group ? act_end - k : row.group;
+      const int64_t padded = padded_group(row, n);
+      prepare_group(n, padded, a, sums++, [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
+        uint8_t* to = reinterpret_cast<uint8_t*>(codes);
+        if (!(scale > 0.0f)) {
+          for (int64_t i = 0; i < count; ++i) to[i] = 0;
+          return 0;
+        }
+        const float* in = x + k + from;
+        Vec::I sum = Vec::iset(0);
+        int64_t i = 0;
+        for (; i + Vec::kLanes <= count; i += Vec::kLanes) {
+          const Vec::I q = activation_codes(Vec::load(in + i), divisor);
+          sum = Vec::iadd(sum, q);
+          Vec::store_u8(to + i, q);
+        }
+        if (i < count) {
+          const Vec::I q = activation_codes(Vec::load_n(in + i, int(count - i)), divisor);
+          sum = Vec::iadd(sum, q);
+          Vec::store_u8_n(to + i, q, int(count - i));
+        }
+        return Vec::reduce_add(sum);
+      });
+      a += Tile::kBytesPerK * padded;
+    }
+  }
+}
+
+void prepare_codes(const uint8_t* x, int flip, const PrepareRow& row) {
+  uint8_t* a = row.a;
+  int32_t* sums = row.sums;
+  // (x ^ flip) as int8 is ((x ^ flip ^ 0x80) as uint8) - 128
+  const Vec::I turn = Vec::iset(flip), sign = Vec::iset(0x80);
+  for (int64_t k = 0; k < row.k; k += row.group) {
+    const int64_t n = row.k - k < row.group ? row.k - k : row.group;
+    const int64_t padded = padded_group(row, n);
+    prepare_group(n, padded, a, sums++, [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
+      uint8_t* to = reinterpret_cast<uint8_t*>(codes);
+      const uint8_t* in = x + k + from;
+      Vec::I sum = Vec::iset(0);
+      int64_t i = 0;
+      for (; i + Vec::kLanes <= count; i += Vec::kLanes) {
+        const Vec::I q = Vec::ixor(Vec::load_u8(in + i), turn);
+        sum = Vec::iadd(sum, Vec::isub(Vec::ixor(q, sign), sign));
+        Vec::store_u8(to + i, q);
+      }
+      int32_t total = Vec::reduce_add(sum);
+      for (; i < count; ++i) {
+        to[i] = uint8_t(in[i] ^ flip);
+        total += int8_t(to[i]);
+      }
+      return total;
+    });
+    a += Tile::kBytesPerK * padded;
+  }
+}
+
+#include "../isa/end.hpp"

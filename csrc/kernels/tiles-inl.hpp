@@ -1,0 +1,39 @@
+// How register tiles cover a block of rows x panels.
+#pragma once
+
+#include "../isa/begin.hpp"
+
+// A block's columns in vectors: 16 columns of a panel are kVecsPerPanel of them.
+constexpr int kVecsPerPanel = kPanel / Vec::kLanes;
+LOWBIT_INLINE int64_t panel_of(int64_t v) { return v / kVecsPerPanel; }
+LOWBIT_INLINE int column_of(int64_t v) { return int(v % kVecsPerPanel) * Vec::kLanes; }
+
+// The rows past the last whole tile, fewer than MR + 1 of them.
+template <class Body, int MR, int NV, class Block>
+LOWBIT_INLINE void rest_rows(const Block& g, int64_t row, int64_t vec) {
+  if constexpr (MR > 0) {
+    if (g.rows - row == MR) return Body::template tile<MR, NV>(g, row, vec);
+    rest_rows<Body, MR - 1, NV>(g, row, vec);
+  }
+}
+
+// Columns outermost: NV vectors of them, all of K, stay in cache while the rows pass over.
+template <class Body, int MR, int NV, class Block>
+LOWBIT_INLINE void each_tile(const Block& g) {
+  const int64_t vecs = g.panels * kVecsPerPanel;
+  int64_t vec = 0;
+  for (; vec + NV <= vecs; vec += NV) {
+    int64_t row = 0;
+    for (; row + MR <= g.rows; row += MR) Body::template tile<MR, NV>(g, row, vec);
+    rest_rows<Body, MR - 1, NV>(g, row, vec);
+  }
+  if constexpr (NV > 1) {
+    for (; vec < vecs; ++vec) {
+      int64_t row = 0;
+      for (; row + MR <= g.rows; row += MR) Body::template tile<MR, 1>(g, row, vec);
+      rest_rows<Body, MR - 1, 1>(g, row, vec);
+    }
+  }
+}
+
+#include "../isa/end.hpp"

@@ -1,0 +1,129 @@
+#include "gemm_plan.hpp"
+
+#include <algorithm>
+
+#include "../error.hpp"
+#include "check.hpp"
+
+namespace lowbit {
+namespace {
+
+// Bytes of L2 that a column block of codes may take: half of the smallest L2 in use, so that activations fit beside it.
+constexpr int64_t kBlockBytes = 512 * 1024;
+// Multiplications below which waking a thread costs more than it saves (about 5 µs of one core).
+constexpr int64_t kWorkPerThread = 1 << 20;
+
+lowbit_status choose_groups(const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
+  const int64_t whole = std::max<int64_t>(l.k, 1);
+  int64_t act = o.act_group_size == 0 ? (o.x_quantized ? whole : l.group) : o.act_group_size == -1 ? whole : o.act_group_size;
+  if (act < 1) {
+    return fail(error, LOWBIT_INVALID_VALUE, "act_group_size: must be at least 1, or -1 for whole rows, got %lld",
+                static_cast<long long>(o.act_group_size));
+  }
+  act = std::min(act, whole);
+  p->group = std::min(act, l.group);
+  const int64_t larger = std::max(act, l.group);
+  if (larger < whole && larger % p->group != 0) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "act_group_size: must divide the weights' group size %lld or be a multiple of it, got %lld",
+                static_cast<long long>(l.group), static_cast<long long>(act));
+  }
+  if (p->group < l.group && p->group % l.step != 0) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "act_group_size: below the weights' group size it must be a multiple of %lld for %d-bit codes, got %lld",
+                static_cast<long long>(l.step), l.bits, static_cast<long long>(act));
+  }
+  // matmul_int is modulo 2^32 by contract; a float result must not wrap
+  const int64_t most = o.column_sums ? 33025 : kMostGroup;
+  if (!o.integer_result && p->group > most) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "act_group_size: sums of %lld products do not fit int32; give an act_group_size of at most %lld",
+                static_cast<long long>(p->group), static_cast<long long>(most));
+  }
+  p->groups = ceil_div(whole, p->group);
+  p->group_k = p->group == l.group ? l.group_k : p->group;
+  p->last_group_k = round_up(l.k - (p->groups - 1) * p->group, l.step);
+  p->segment_groups = std::max<int64_t>(1, kSegment / p->group);
+  p->scale_ratio = ceil_div(l.group, p->group);
+  p->act_in_sum = act < whole;
+  p->act_group = act;
+  p->act_groups = ceil_div(whole, act);
+  p->act_ratio = ceil_div(act, p->group);
+  return LOWBIT_OK;
+}
+
+}  // namespace
+
+lowbit_status make_plan(const Context& context, const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
+  *p = Plan();
+  p->m = o.m;
+  p->n = l.n;
+  p->k = l.k;
+  const bool is_float = o.compute == LOWBIT_COMPUTE_FLOAT32;
+  if (is_float) {
+    p->path = Path::kFloat;
+    p->groups = 0;
+  } else {
+    if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
+    const bool one = p->groups == 1 && !p->act_in_sum;
+    if (l.bits < 8 && o.m <= kGemvRows && !o.column_sums) {
+      p->path = Path::kGemv;
+    } else {
+      p->path = one ? Path::kCodes : Path::kGroups;
+      p->unpack = l.bits < 8;
+    }
+    if (o.column_sums && p->path != Path::kCodes) {
+      return fail(error, LOWBIT_INVALID_VALUE,
+                  "x_zero_point: activations with a zero point need weights with one scale for each row of W and one "
+                  "activation scale for each row of x, got weights in groups of %lld",
+                  static_cast<long long>(p->group));
+    }
+    p->ones = o.column_sums;
+  }
+
+  const int64_t rows = o.m + p->ones;
+  const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
+  int64_t widest = p->path == Path::kCodes ? 4 : 2;
+  if (p->path == Path::kGemv) widest = 4;
+  p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
+  p->column_blocks = ceil_div(l.panels, p->block_panels);
+
+  int64_t work = 0;
+  if (!multiply(&work, o.m, l.n) || !multiply(&work, work, std::max<int64_t>(l.k, 1))) work = INT64_MAX;
+  p->max_threads = int(std::clamp<int64_t>(work / kWorkPerThread, 1, context.max_threads));
+  // Four tasks for each thread even out a slow one; rows are cut only where columns are too few.
+  const int64_t wanted = p->max_threads == 1 ? 1 : 4 * int64_t(p->max_threads);
+  const int64_t most_row_blocks = std::max<int64_t>(1, o.m / kRowChunk);
+  p->row_blocks = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(p->column_blocks, 1)), 1, most_row_blocks);
+  p->rows_per_task = round_up(ceil_div(std::max<int64_t>(o.m, 1), p->row_blocks), kRowChunk);
+  if (is_float) p->rows_per_task = std::min<int64_t>(p->rows_per_task, 480);  // sums of a task: 60 KB
+  p->row_blocks = ceil_div(std::max<int64_t>(o.m, 1), p->rows_per_task);
+
+  int64_t size = 0;
+  const auto take = [&](int64_t bytes) {
+    const int64_t at = size;
+    size += round_up(bytes, LOWBIT_ALIGNMENT);
+    return at;
+  };
+  // One line more than a power of two: rows at the same k would share a cache set.
+  p->a_stride = is_float ? 0 : round_up(l.padded_k * context.kernels->bytes_per_k, 64) + 64;
+  int64_t a_bytes = 0;
+  if (!multiply(&a_bytes, rows, p->a_stride + (p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
+    return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
+                static_cast<long long>(o.m), static_cast<long long>(l.k));
+  }
+  p->a_offset = take(rows * p->a_stride);
+  p->sums_offset = take(is_float ? 0 : rows * p->groups * 4);
+  p->act_scale_offset = take(is_float || o.x_quantized ? 0 : rows * p->act_groups * 4);
+  p->thread_offset = size;
+
+  size = 0;
+  const int64_t columns = p->block_panels * kPanel;
+  p->panel_offset = take(is_float ? std::min(l.k, kSegment) * columns * 4 : p->unpack ? l.padded_k * columns : 0);
+  p->c_offset = take((is_float ? p->rows_per_task : kRowChunk + 1) * columns * 4);
+  p->thread_stride = size;
+  p->size = p->thread_offset + p->thread_stride * p->max_threads;
+  return LOWBIT_OK;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,51 @@
+// The packed form of weights: one layout for every ISA (docs/architecture.md, the kernel-layout table).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../kernels.hpp"
+#include "lowbit/lowbit.h"
+
+namespace lowbit {
+
+constexpr uint32_t kLayoutId = 1;       // panels of 16 columns x dwords of 4 k, bit planes
+constexpr uint32_t kLayoutVersion = 1;  // of that layout; another one is refused
+
+// First bytes of a packed buffer.
+struct PackedHeader {
+  char magic[8];  // "lowbitPW"
+  uint32_t layout, version;
+  int32_t format, scale_type, has_zero_point, reserved;
+  int64_t n, k, group_size;
+  uint64_t size;  // of the whole buffer
+};
+static_assert(sizeof(PackedHeader) == LOWBIT_ALIGNMENT, "sections behind the header start aligned");
+
+// Where things are. Sections: header, codes, scales, zero points; each starts at a multiple of LOWBIT_ALIGNMENT.
+struct Layout {
+  int bits, is_signed;
+  int64_t n, k;
+  int64_t panels;
+  int64_t groups, group;           // of scales; group is k where there is one for each row
+  int64_t step;                    // k that the code planes take at once
+  int64_t group_k, last_group_k;   // padded to steps
+  int64_t padded_k;                // all groups
+  int64_t code_stride, scale_stride, zero_stride;  // bytes from panel to panel
+  int64_t scale_offset, zero_offset;
+  int64_t size;
+  int scale_half, has_scale, has_zero;
+  int zero_bits;
+
+  int32_t code_zero() const { return is_signed ? 1 << (bits - 1) : 0; }  // what a stored code has more than its value
+  static constexpr int64_t code_offset() { return int64_t(sizeof(PackedHeader)); }
+};
+
+// Fails on what no weights can be: sizes below 0, products past int64, unknown formats or types.
+lowbit_status make_layout(const lowbit_weights_info& info, Layout* layout, lowbit_error* error);
+
+// Checks a packed buffer's header and finds its layout.
+lowbit_status read_layout(const void* packed, size_t size, lowbit_weights_info* info, Layout* layout,
+                          lowbit_error* error);
+
+}  // namespace lowbit

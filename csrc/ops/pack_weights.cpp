@@ -1,0 +1,221 @@
+// lowbit_packed_size, lowbit_pack_weights, lowbit_packed_describe, lowbit_unpack_weights.
+//
+// Packing runs once for each matrix and moves four codes at a time in plain C++; it is not a kernel.
+#include <cstring>
+
+#include "../context.hpp"
+#include "../error.hpp"
+#include "../parallel.hpp"
+#include "check.hpp"
+#include "layout.hpp"
+
+namespace lowbit {
+namespace {
+
+// The code at position k of a row of packed bits, as its bits alone.
+inline uint32_t read_code(const uint8_t* row, int bits, int64_t k) {
+  const int64_t bit = k * bits;
+  const int shift = int(bit & 7);
+  uint32_t v = row[bit >> 3];
+  if (shift + bits > 8) v |= uint32_t(row[(bit >> 3) + 1]) << 8;
+  return v >> shift & ((1u << bits) - 1);
+}
+
+inline void write_code(uint8_t* row, int bits, int64_t k, uint32_t code) {
+  const int64_t bit = k * bits;
+  const int shift = int(bit & 7);
+  row[bit >> 3] |= uint8_t(code << shift);
+  if (shift + bits > 8) row[(bit >> 3) + 1] |= uint8_t(code >> (8 - shift));
+}
+
+// Visits the bit planes of dword d in a step: fn(byte offset in the step, bits' width, shift within a byte, first bit of
+// the code). kernels/codes-inl.hpp describes them.
+template <class Fn>
+inline void each_plane(int bits, int64_t step, int d, Fn fn) {
+  if (bits == 8) return fn(64 * d, 8, 0, 0);
+  int64_t plane = 0;
+  int low = 0;
+  for (int width = 4; width >= 1; width /= 2) {
+    if (!(bits & width)) continue;
+    const int per_vector = 8 / width;
+    fn(plane + 64 * (d / per_vector), width, width * (d % per_vector), low);
+    plane += 64 * (step / 4 / per_vector);
+    low += width;
+  }
+}
+
+void pack_column(const Layout& l, const uint8_t* row, uint8_t* panel, int column) {
+  const int64_t step_bytes = l.step * kPanel * l.bits / 8;
+  const uint32_t flip = uint32_t(l.code_zero());  // two's complement to offset binary
+  for (int64_t group = 0; group < l.groups; ++group) {
+    const int64_t begin = group * l.group, end = l.k - begin < l.group ? l.k : begin + l.group;
+    uint8_t* to = panel + group * (l.group_k / l.step) * step_bytes + 4 * column;
+    for (int64_t k = begin; k < end; k += l.step, to += step_bytes) {
+      for (int d = 0; d < l.step / 4; ++d) {
+        uint32_t four = 0;
+        for (int i = 0; i < 4; ++i) {
+          const int64_t at = k + 4 * d + i;
+          if (at < end) four |= (read_code(row, l.bits, at) ^ flip) << (8 * i);
+        }
+        each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int low) {
+          uint32_t dword;
+          std::memcpy(&dword, to + offset, 4);
+          dword |= (four >> low & 0x01010101u * ((1u << width) - 1)) << shift;
+          std::memcpy(to + offset, &dword, 4);
+        });
+      }
+    }
+  }
+}
+
+void unpack_column(const Layout& l, const uint8_t* panel, int column, uint8_t* row) {
+  const int64_t step_bytes = l.step * kPanel * l.bits / 8;
+  const uint32_t flip = uint32_t(l.code_zero());
+  for (int64_t group = 0; group < l.groups; ++group) {
+    const int64_t begin = group * l.group, end = l.k - begin < l.group ? l.k : begin + l.group;
+    const uint8_t* from = panel + group * (l.group_k / l.step) * step_bytes + 4 * column;
+    for (int64_t k = begin; k < end; k += l.step, from += step_bytes) {
+      for (int d = 0; d < l.step / 4; ++d) {
+        uint32_t four = 0;
+        each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int low) {
+          uint32_t dword;
+          std::memcpy(&dword, from + offset, 4);
+          four |= (dword >> shift & 0x01010101u * ((1u << width) - 1)) << low;
+        });
+        for (int i = 0; i < 4; ++i) {
+          const int64_t at = k + 4 * d + i;
+          if (at < end) write_code(row, l.bits, at, (four >> (8 * i) & 255) ^ flip);
+        }
+      }
+    }
+  }
+}
+
+// Byte and shift of a zero point in its panel (kernels/codes-inl.hpp: load_zero).
+inline uint8_t* zero_at(const Layout& l, uint8_t* panel, int64_t group, int column, int* shift) {
+  const int64_t bit = group * l.zero_bits;
+  *shift = int(bit & 7);
+  return panel + (bit >> 3) * kPanel + column;
+}
+
+int64_t row_bytes(const Layout& l) { return (l.k * l.bits + 7) / 8; }
+
+}  // namespace
+}  // namespace lowbit
+
+using namespace lowbit;
+
+lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error) {
+  if (!info || info->struct_size != sizeof *info) {
+    return fail(error, LOWBIT_INVALID_VALUE, "info: must not be NULL and struct_size must be %zu", sizeof *info);
+  }
+  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
+  Layout l;
+  if (const lowbit_status status = make_layout(*info, &l, error)) return status;
+  *size = size_t(l.size);
+  return ok(error);
+}
+
+lowbit_status lowbit_packed_describe(const void* packed, size_t size, lowbit_weights_info* info, lowbit_error* error) {
+  if (!info || info->struct_size != sizeof *info) {
+    return fail(error, LOWBIT_INVALID_VALUE, "info: must not be NULL and struct_size must be %zu", sizeof *info);
+  }
+  Layout l;
+  if (const lowbit_status status = read_layout(packed, size, info, &l, error)) return status;
+  return ok(error);
+}
+
+lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_weights_info* info, const void* codes,
+                                  const void* scale, const void* zero_point, void* packed, lowbit_error* error) {
+  Context context;
+  if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
+  size_t size = 0;
+  if (const lowbit_status status = lowbit_packed_size(info, &size, error)) return status;
+  Layout l;
+  if (const lowbit_status status = make_layout(*info, &l, error)) return status;
+  if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
+  if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
+  if (!zero_point && l.has_zero && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
+  if (!packed || !aligned(packed, LOWBIT_ALIGNMENT)) {
+    return fail(error, LOWBIT_INVALID_VALUE, "packed: must not be NULL and aligned to %d bytes", LOWBIT_ALIGNMENT);
+  }
+
+  uint8_t* const out = static_cast<uint8_t*>(packed);
+  std::memset(out, 0, size);  // padding too: equal weights make equal buffers
+  PackedHeader header = {};
+  std::memcpy(header.magic, "lowbitPW", 8);
+  header.layout = kLayoutId;
+  header.version = kLayoutVersion;
+  header.format = info->format;
+  header.scale_type = info->scale_type;
+  header.has_zero_point = l.has_zero;
+  header.n = l.n;
+  header.k = l.k;
+  header.group_size = info->group_size;
+  header.size = size;
+  std::memcpy(out, &header, sizeof header);
+
+  const int scale_bytes = l.scale_half ? 2 : 4;
+  parallel_for(context, l.panels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      for (int column = 0; column < kPanel && panel * kPanel + column < l.n; ++column) {
+        const int64_t row = panel * kPanel + column;
+        pack_column(l, static_cast<const uint8_t*>(codes) + row * row_bytes(l),
+                    out + l.code_offset() + panel * l.code_stride, column);
+        for (int64_t group = 0; group < l.groups; ++group) {
+          const int64_t from = row * l.groups + group;
+          if (l.has_scale) {
+            std::memcpy(out + l.scale_offset + panel * l.scale_stride + (group * kPanel + column) * scale_bytes,
+                        static_cast<const uint8_t*>(scale) + from * scale_bytes, size_t(scale_bytes));
+          }
+          if (l.has_zero) {
+            int shift;
+            uint8_t* at = zero_at(l, out + l.zero_offset + panel * l.zero_stride, group, column, &shift);
+            const uint32_t zero = static_cast<const uint8_t*>(zero_point)[from] + uint32_t(l.code_zero());
+            *at |= uint8_t((zero & ((1u << l.bits) - 1)) << shift);
+          }
+        }
+      }
+    }
+  });
+  return ok(error);
+}
+
+lowbit_status lowbit_unpack_weights(const lowbit_context* opaque, const void* packed, size_t size, void* codes,
+                                    void* scale, void* zero_point, lowbit_error* error) {
+  Context context;
+  if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
+  lowbit_weights_info info;
+  Layout l;
+  if (const lowbit_status status = read_layout(packed, size, &info, &l, error)) return status;
+  if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
+  if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
+  if (!zero_point && l.has_zero && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
+
+  uint8_t* const in = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed));  // only read
+  const int scale_bytes = l.scale_half ? 2 : 4;
+  parallel_for(context, l.n, [&](int64_t begin, int64_t end, int) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t panel = row / kPanel;
+      const int column = int(row % kPanel);
+      uint8_t* to = static_cast<uint8_t*>(codes) + row * row_bytes(l);
+      if (l.k > 0) std::memset(to, 0, size_t(row_bytes(l)));
+      unpack_column(l, in + l.code_offset() + panel * l.code_stride, column, to);
+      for (int64_t group = 0; group < l.groups; ++group) {
+        const int64_t to_group = row * l.groups + group;
+        if (l.has_scale) {
+          std::memcpy(static_cast<uint8_t*>(scale) + to_group * scale_bytes,
+                      in + l.scale_offset + panel * l.scale_stride + (group * kPanel + column) * scale_bytes,
+                      size_t(scale_bytes));
+        }
+        if (l.has_zero) {
+          int shift;
+          const uint8_t* at = zero_at(l, in + l.zero_offset + panel * l.zero_stride, group, column, &shift);
+          const uint32_t zero = (uint32_t(*at) >> shift & ((1u << l.bits) - 1)) - uint32_t(l.code_zero());
+          static_cast<uint8_t*>(zero_point)[to_group] = uint8_t(zero);
+        }
+      }
+    }
+  });
+  return ok(error);
+}

@@ -1,0 +1,44 @@
+// Dot products of four bytes a lane in one instruction, u8 codes x s8 activations (VNNI): Words { dot }.
+#pragma once
+
+#include "../isa/begin.hpp"
+
+template <class Words>
+struct ByteTile {
+  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128;
+
+  using B = Vec::I;
+
+  template <bool kBytes>
+  static LOWBIT_INLINE B prepare(const Vec::I* codes) {
+    return codes[0];
+  }
+
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+
+  template <int MR, int NV>
+  struct Acc {
+    Vec::I sum[MR][NV];
+
+    LOWBIT_INLINE void start(const int32_t (&s)[MR]) {
+      LOWBIT_UNROLL
+      for (int r = 0; r < MR; ++r) {
+        LOWBIT_UNROLL
+        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s[r]);
+      }
+    }
+    LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
+      LOWBIT_UNROLL
+      for (int r = 0; r < MR; ++r) {
+        int32_t four;
+        __builtin_memcpy(&four, a + r * stride, 4);
+        const Vec::I x = Vec::iset(four);
+        LOWBIT_UNROLL
+        for (int j = 0; j < NV; ++j) sum[r][j] = Words::dot(sum[r][j], b[j], x);
+      }
+    }
+    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
+  };
+};
+
+#include "../isa/end.hpp"

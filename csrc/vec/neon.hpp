@@ -1,0 +1,116 @@
+// The words of vec/scalar.hpp on NEON (ARMv8.0): 4 lanes.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../isa/begin.hpp"
+
+struct Vec {
+  static constexpr int kLanes = 4;
+  using F = float32x4_t;
+  using I = int32x4_t;
+  using M = uint32x4_t;
+
+  static LOWBIT_INLINE F load(const float* p) { return vld1q_f32(p); }
+  // NEON has no masks: the tail goes lane by lane
+  static LOWBIT_INLINE F load_n(const float* p, int n) {
+    F r = vld1q_lane_f32(p, vdupq_n_f32(0), 0);
+    if (n > 1) r = vld1q_lane_f32(p + 1, r, 1);
+    if (n > 2) r = vld1q_lane_f32(p + 2, r, 2);
+    if (n > 3) r = vld1q_lane_f32(p + 3, r, 3);
+    return r;
+  }
+  static LOWBIT_INLINE void store(float* p, F a) { vst1q_f32(p, a); }
+  static LOWBIT_INLINE void store_n(float* p, F a, int n) {
+    vst1q_lane_f32(p, a, 0);
+    if (n > 1) vst1q_lane_f32(p + 1, a, 1);
+    if (n > 2) vst1q_lane_f32(p + 2, a, 2);
+    if (n > 3) vst1q_lane_f32(p + 3, a, 3);
+  }
+  // through bytes: p need not be aligned to 4
+  static LOWBIT_INLINE I iload(const void* p) {
+    return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
+  }
+  static LOWBIT_INLINE I iload_n(const int32_t* p, int n) {
+    I r = vld1q_lane_s32(p, vdupq_n_s32(0), 0);
+    if (n > 1) r = vld1q_lane_s32(p + 1, r, 1);
+    if (n > 2) r = vld1q_lane_s32(p + 2, r, 2);
+    if (n > 3) r = vld1q_lane_s32(p + 3, r, 3);
+    return r;
+  }
+  static LOWBIT_INLINE void istore(void* p, I a) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_s32(a)); }
+  static LOWBIT_INLINE void istore_n(int32_t* p, I a, int n) {
+    vst1q_lane_s32(p, a, 0);
+    if (n > 1) vst1q_lane_s32(p + 1, a, 1);
+    if (n > 2) vst1q_lane_s32(p + 2, a, 2);
+    if (n > 3) vst1q_lane_s32(p + 3, a, 3);
+  }
+  static LOWBIT_INLINE I widen_bytes(uint32_t bytes) {
+    const uint8x8_t b = vreinterpret_u8_u32(vdup_n_u32(bytes));
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(b))));
+  }
+  static LOWBIT_INLINE I load_u8(const uint8_t* p) {
+    uint32_t bytes;
+    __builtin_memcpy(&bytes, p, 4);
+    return widen_bytes(bytes);
+  }
+  static LOWBIT_INLINE I load_u8_n(const uint8_t* p, int n) {
+    uint32_t bytes = 0;
+    for (int i = 0; i < n; ++i) bytes |= uint32_t(p[i]) << (8 * i);
+    return widen_bytes(bytes);
+  }
+  static LOWBIT_INLINE uint32_t low_bytes(I a) {
+    const uint16x4_t halves = vmovn_u32(vreinterpretq_u32_s32(a));
+    const uint8x8_t bytes = vmovn_u16(vcombine_u16(halves, halves));
+    return vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+  }
+  static LOWBIT_INLINE void store_u8(uint8_t* p, I a) {
+    const uint32_t bytes = low_bytes(a);
+    __builtin_memcpy(p, &bytes, 4);
+  }
+  static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
+    const uint32_t bytes = low_bytes(a);
+    for (int i = 0; i < n; ++i) p[i] = uint8_t(bytes >> (8 * i));
+  }
+  static LOWBIT_INLINE F load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+
+  static LOWBIT_INLINE F set(float a) { return vdupq_n_f32(a); }
+  static LOWBIT_INLINE F add(F a, F b) { return vaddq_f32(a, b); }
+  static LOWBIT_INLINE F sub(F a, F b) { return vsubq_f32(a, b); }
+  static LOWBIT_INLINE F mul(F a, F b) { return vmulq_f32(a, b); }
+  static LOWBIT_INLINE F div(F a, F b) { return vdivq_f32(a, b); }
+  static LOWBIT_INLINE F fma(F a, F b, F c) { return vfmaq_f32(c, a, b); }
+  static LOWBIT_INLINE I bits(F a) { return vreinterpretq_s32_f32(a); }
+  static LOWBIT_INLINE F from_bits(I a) { return vreinterpretq_f32_s32(a); }
+  static LOWBIT_INLINE M less(F a, F b) { return vcltq_f32(a, b); }
+  static LOWBIT_INLINE M is_nan(F a) { return vmvnq_u32(vceqq_f32(a, a)); }
+  static LOWBIT_INLINE F select(M m, F yes, F no) { return vbslq_f32(m, yes, no); }
+  static LOWBIT_INLINE I round(F a) { return vcvtnq_s32_f32(a); }
+  static LOWBIT_INLINE F to_float(I a) { return vcvtq_f32_s32(a); }
+
+  static LOWBIT_INLINE I iset(int32_t a) { return vdupq_n_s32(a); }
+  static LOWBIT_INLINE I iadd(I a, I b) { return vaddq_s32(a, b); }
+  static LOWBIT_INLINE I isub(I a, I b) { return vsubq_s32(a, b); }
+  static LOWBIT_INLINE I imul(I a, I b) { return vmulq_s32(a, b); }
+  static LOWBIT_INLINE I imax(I a, I b) { return vmaxq_s32(a, b); }
+  static LOWBIT_INLINE I iand(I a, I b) { return vandq_s32(a, b); }
+  static LOWBIT_INLINE I ior(I a, I b) { return vorrq_s32(a, b); }
+  static LOWBIT_INLINE I ixor(I a, I b) { return veorq_s32(a, b); }
+  // operators: an intrinsic takes either a literal or a vector as count, these are the best form of both
+  static LOWBIT_INLINE I shl(I a, int n) { return vreinterpretq_s32_u32(vreinterpretq_u32_s32(a) << uint32_t(n)); }
+  static LOWBIT_INLINE I shr(I a, int n) { return vreinterpretq_s32_u32(vreinterpretq_u32_s32(a) >> uint32_t(n)); }
+  static LOWBIT_INLINE I sra(I a, int n) { return a >> n; }
+  static LOWBIT_INLINE I sub_bytes(I a, I b) {
+    return vreinterpretq_s32_s8(vsubq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)));
+  }
+
+  static LOWBIT_INLINE int32_t reduce_add(I a) { return vaddvq_s32(a); }
+  static LOWBIT_INLINE int32_t reduce_max(I a) { return vmaxvq_s32(a); }
+  static LOWBIT_INLINE float reduce_min(F a) { return vminvq_f32(a); }
+  static LOWBIT_INLINE float reduce_max(F a) { return vmaxvq_f32(a); }
+};
+
+#include "../isa/end.hpp"

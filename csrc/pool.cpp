@@ -92,6 +92,9 @@ bool spin_until(Condition condition) {
       if (condition()) return true;
       pause();
     }
+    // The thread waited for may need this very core: without the yield, jobs of 0.8 ms took up to 0.1 ms longer on two
+    // cores under a load of 7 to 12.
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < end);
   return false;
 }

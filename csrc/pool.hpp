@@ -20,12 +20,12 @@ class Pool {
   // How long a worker looks for the next job, and a caller for the last items of its own, before it sleeps. 0: not at
   // all; 100 at first.
   static void set_spin_microseconds(int microseconds);
-};
 
-// LOWBIT_NUM_THREADS, else the first number of OMP_NUM_THREADS, else the CPUs this process may use: the smaller of its
-// affinity mask and its cgroup's CPU quota, rounded up. 0, with error filled, where LOWBIT_NUM_THREADS is no number in
-// [1, kMaxThreads]. An OMP_NUM_THREADS that makes no sense is ignored: it is not ours to judge.
-int default_threads(lowbit_error* error);
+  // LOWBIT_NUM_THREADS, else the first number of OMP_NUM_THREADS, else the CPUs this process may use: the smaller of
+  // its affinity mask and its cgroup's CPU quota, rounded up. Throws std::invalid_argument where LOWBIT_NUM_THREADS is
+  // no number in [1, kMaxThreads]. An OMP_NUM_THREADS that makes no sense is ignored: it is not ours to judge.
+  static int default_threads();
+};
 
 // The smallest CPU quota (cgroup v1 or v2) of this process and all groups above it, rounded up; 0: none.
 // root: "" for the running system; tests give a directory that looks like one.

@@ -5,10 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
-#include "error.hpp"
 #include "pool.hpp"
 
 #if defined(__linux__)
@@ -78,14 +78,13 @@ int cgroup_cpus(const char* root) {
   return std::isinf(cpus) ? 0 : static_cast<int>(std::ceil(std::min(cpus, static_cast<double>(kMaxThreads))));
 }
 
-int default_threads(lowbit_error* error) {
+int Pool::default_threads() {
   const char* rest = nullptr;
   if (const char* text = std::getenv("LOWBIT_NUM_THREADS"); text && *text) {
     const int count = leading_count(text, &rest);
     if (count >= 1 && count <= kMaxThreads && *rest == '\0') return count;
-    fail(error, LOWBIT_INVALID_VALUE, "environment variable LOWBIT_NUM_THREADS: got '%.64s', expected 1 to %d", text,
-         kMaxThreads);
-    return 0;
+    throw std::invalid_argument(std::string("environment variable LOWBIT_NUM_THREADS: got '") + text +
+                                "', expected a number from 1 to " + std::to_string(kMaxThreads));
   }
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     const int count = leading_count(text, &rest);

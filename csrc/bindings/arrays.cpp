@@ -7,7 +7,8 @@
 namespace lowbit::bindings {
 namespace {
 
-constexpr int kLastBuiltinType = 23;  // NPY_HALF; above are types of other packages, such as ml_dtypes.bfloat16 ('V', 2)
+constexpr int kLastBuiltinType =
+    23;  // NPY_HALF; above are types of other packages, such as ml_dtypes.bfloat16 ('V', 2)
 
 std::string text(const Element& element) {
   const char* family = element.kind == 'f' ? "float" : element.kind == 'i' ? "int" : "uint";
@@ -16,7 +17,7 @@ std::string text(const Element& element) {
 
 void check_element(const Array& array, const char* name, std::initializer_list<Element> allowed) {
   const py::dtype dtype = array.dtype();
-  const bool native = dtype.byteorder() == '=' || dtype.byteorder() == '|';
+  const bool native = py::cast<bool>(dtype.attr("isnative"));  // the byte order may be spelt out and still be ours
   std::string expected;
   for (const Element& element : allowed) {
     if (native && dtype.num() <= kLastBuiltinType && dtype.kind() == element.kind && dtype.itemsize() == element.bytes)

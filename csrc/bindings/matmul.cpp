@@ -62,8 +62,8 @@ lowbit_weights_info describe(const Array& packed, const void* data) {
 
 void check_shapes(const Matrix& x, const char* x_name, const Matrix& out, const lowbit_weights_info& info) {
   if (x.columns != info.k)
-    throw py::value_error(std::string(x_name) + ": " + std::to_string(x.columns) + " columns, expected K = " +
-                          std::to_string(info.k));
+    throw py::value_error(std::string(x_name) + ": " + std::to_string(x.columns) +
+                          " columns, expected K = " + std::to_string(info.k));
   if (out.rows != x.rows || out.columns != info.n)
     throw py::value_error("out: shape (" + std::to_string(out.rows) + ", " + std::to_string(out.columns) +
                           "), expected (" + std::to_string(x.rows) + ", " + std::to_string(info.n) + ")");
@@ -73,8 +73,8 @@ int64_t size_of(const OptionalArray& array) { return array ? array->size() : 0; 
 
 // x: float32, or int8/uint8 with x_scale. x_scale and x_zero_point: as many values as lowbit_matmul_args says.
 void matmul(const lowbit_context& context, const Array& packed, const Array& x, int compute, int64_t act_group_size,
-            const OptionalArray& x_scale, const OptionalArray& x_zero_point, const OptionalArray& bias,
-            int activation, const Array& out) {
+            const OptionalArray& x_scale, const OptionalArray& x_zero_point, const OptionalArray& bias, int activation,
+            const Array& out) {
   lowbit_matmul_args args{};
   args.struct_size = sizeof args;
   args.weights = data_of(packed, "weights", {kUint8}, packed.size());
@@ -156,8 +156,8 @@ void bind_matmul(py::module_& module) {
   module.def("matmul", &matmul, py::arg("context"), py::arg("weights"), py::arg("x"), py::arg("compute"),
              py::arg("act_group_size"), py::arg("x_scale"), py::arg("x_zero_point"), py::arg("bias"),
              py::arg("activation"), py::arg("out"));
-  module.def("matmul_int", &matmul_int, py::arg("context"), py::arg("weights"), py::arg("a"),
-             py::arg("a_zero_point"), py::arg("b_zero_point"), py::arg("out"));
+  module.def("matmul_int", &matmul_int, py::arg("context"), py::arg("weights"), py::arg("a"), py::arg("a_zero_point"),
+             py::arg("b_zero_point"), py::arg("out"));
 }
 
 }  // namespace lowbit::bindings

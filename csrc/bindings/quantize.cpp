@@ -40,8 +40,8 @@ int64_t packed_bytes(int bits, int64_t rows, int64_t row_length) {
 void pack_bits(const lowbit_context& context, int bits, int64_t rows, int64_t row_length, const Array& codes,
                const Array& packed) {
   const int64_t bytes = packed_bytes(bits, rows, row_length);
-  const auto* from = static_cast<const uint8_t*>(
-      data_of(codes, "codes", {kInt8, kUint8}, product("codes", rows, row_length)));
+  const auto* from =
+      static_cast<const uint8_t*>(data_of(codes, "codes", {kInt8, kUint8}, product("codes", rows, row_length)));
   auto* to = static_cast<uint8_t*>(data_of(packed, "packed", {kUint8}, bytes, Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_pack_bits(&context, bits, rows, row_length, from, to, error); });
 }
@@ -60,15 +60,14 @@ void unpack_bits(const lowbit_context& context, int bits, bool sign_extend, int6
 void find_range(const lowbit_context& context, const Runs& shape, const Array& x, const Array& minimum,
                 const Array& maximum) {
   const lowbit_runs runs = runs_of(shape);
-  const auto* data =
-      static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", runs.rows, runs.row_length)));
+  const auto* data = static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", runs.rows, runs.row_length)));
   auto* low = static_cast<float*>(data_of(minimum, "minimum", {kFloat32}, runs.params, Access::kWrite));
   auto* high = static_cast<float*>(data_of(maximum, "maximum", {kFloat32}, runs.params, Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
 }
 
-void choose_params(lowbit_format format, int convention, const Array& minimum, const Array& maximum,
-                   const Array& scale, const OptionalArray& zero_point) {
+void choose_params(lowbit_format format, int convention, const Array& minimum, const Array& maximum, const Array& scale,
+                   const OptionalArray& zero_point) {
   const int64_t count = minimum.size();
   const auto* low = static_cast<const float*>(data_of(minimum, "minimum", {kFloat32}, count));
   const auto* high = static_cast<const float*>(data_of(maximum, "maximum", {kFloat32}, count));
@@ -82,16 +81,14 @@ void choose_params(lowbit_format format, int convention, const Array& minimum, c
 }
 
 void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x,
-              std::optional<int> convention, const Array& scale, const OptionalArray& zero_point,
-              const Array& codes) {
+              std::optional<int> convention, const Array& scale, const OptionalArray& zero_point, const Array& codes) {
   lowbit_quantize_args args{};
   args.struct_size = sizeof args;
   args.format = format;
   args.runs = runs_of(shape);
   const int bits = bits_of(format);
   const Access params = convention ? Access::kWrite : Access::kRead;
-  args.x = static_cast<const float*>(
-      data_of(x, "x", {kFloat32}, product("x", args.runs.rows, args.runs.row_length)));
+  args.x = static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", args.runs.rows, args.runs.row_length)));
   args.find_params = convention.has_value();
   args.convention = static_cast<lowbit_convention>(convention.value_or(LOWBIT_ABSMAX));
   args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params, params);
@@ -108,8 +105,8 @@ void dequantize(const lowbit_context& context, lowbit_format format, const Runs&
   args.struct_size = sizeof args;
   args.format = format;
   args.runs = runs_of(shape);
-  args.codes = data_of(codes, "codes", {kInt8, kUint8},
-                       packed_bytes(bits_of(format), args.runs.rows, args.runs.row_length));
+  args.codes =
+      data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits_of(format), args.runs.rows, args.runs.row_length));
   args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params);
   args.scale_type = type_of(scale);
   args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.runs.params);
@@ -129,8 +126,8 @@ void bind_quantize(py::module_& module) {
 
   module.def("pack_bits", &pack_bits, py::arg("context"), py::arg("bits"), py::arg("rows"), py::arg("row_length"),
              py::arg("codes"), py::arg("packed"));
-  module.def("unpack_bits", &unpack_bits, py::arg("context"), py::arg("bits"), py::arg("sign_extend"),
-             py::arg("rows"), py::arg("row_length"), py::arg("packed"), py::arg("codes"));
+  module.def("unpack_bits", &unpack_bits, py::arg("context"), py::arg("bits"), py::arg("sign_extend"), py::arg("rows"),
+             py::arg("row_length"), py::arg("packed"), py::arg("codes"));
   module.def("find_range", &find_range, py::arg("context"), py::arg("runs"), py::arg("x"), py::arg("minimum"),
              py::arg("maximum"));
   module.def("choose_params", &choose_params, py::arg("format"), py::arg("convention"), py::arg("minimum"),

@@ -50,6 +50,7 @@ py::tuple formats() {
 }  // namespace
 
 void bind_runtime(py::module_& module) {
+  module.attr("MAX_THREADS") = kMaxThreads;
   module.def("version", &lowbit_version);
   module.def("available_isas", [] { return names(&lowbit_available_isa); });
   module.def("built_isas", [] { return names(&lowbit_built_isa); });
@@ -62,7 +63,8 @@ void bind_runtime(py::module_& module) {
   module.def("default_threads", &Pool::default_threads);
   module.def("set_spin_microseconds", &Pool::set_spin_microseconds, py::arg("microseconds"));
 
-  py::class_<lowbit_context>(module, "Context")
+  // An ordinary type, as the stub says, not one of pybind11's metaclass.
+  py::class_<lowbit_context>(module, "Context", py::metaclass(reinterpret_cast<PyObject*>(&PyType_Type)))
       .def(py::init(&make_context), py::arg("isa"), py::arg("threads"))
       .def_property_readonly("isa", &lowbit_context_isa);
 }

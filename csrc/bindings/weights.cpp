@@ -61,8 +61,8 @@ py::array pack_weights(const lowbit_context& context, lowbit_format format, int6
   return array;
 }
 
-void unpack_weights(const lowbit_context& context, const Array& packed, const Array& codes,
-                    const OptionalArray& scale, const OptionalArray& zero_point) {
+void unpack_weights(const lowbit_context& context, const Array& packed, const Array& codes, const OptionalArray& scale,
+                    const OptionalArray& zero_point) {
   const void* from = data_of(packed, "packed", {kUint8}, packed.size());
   const size_t size = static_cast<size_t>(packed.size());
   lowbit_weights_info info{};
@@ -71,12 +71,10 @@ void unpack_weights(const lowbit_context& context, const Array& packed, const Ar
   check(lowbit_packed_describe(from, size, &info, &error), error);
   const Parts parts = parts_of(info);
   void* to = data_of(codes, "codes", {kInt8, kUint8}, parts.codes, Access::kWrite);
-  void* scales = data_of(scale, "scale", {info.scale_type == LOWBIT_FLOAT16 ? kFloat16 : kFloat32}, parts.params,
-                         Access::kWrite);
+  void* scales =
+      data_of(scale, "scale", {info.scale_type == LOWBIT_FLOAT16 ? kFloat16 : kFloat32}, parts.params, Access::kWrite);
   void* zeros = data_of(zero_point, "zero_point", {kInt8, kUint8}, parts.params, Access::kWrite);
-  run([&](lowbit_error* failure) {
-    return lowbit_unpack_weights(&context, from, size, to, scales, zeros, failure);
-  });
+  run([&](lowbit_error* failure) { return lowbit_unpack_weights(&context, from, size, to, scales, zeros, failure); });
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 // fn(i, count): vectors of a row, the last with fewer than kLanes elements.
 template <class Fn>
-LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
+LOWBIT_INLINE void each_part(int64_t n, Fn fn) {
   int64_t i = 0;
   for (; i + Vec::kLanes <= n; i += Vec::kLanes) fn(i, Vec::kLanes);
   if (i < n) fn(i, int(n - i));
@@ -22,7 +22,7 @@ LOWBIT_INLINE void store_upto(int32_t* p, Vec::I v, int n) {
 
 void correct_row(int32_t* s, const CorrectRow& c) {
   const Vec::I a_sum = Vec::iset(c.a_sum), a_zero = Vec::iset(c.a_zero), k = Vec::iset(int32_t(c.k));
-  each_vector(c.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
+  each_part(c.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
     const Vec::I zero = load_upto(c.b_zero + i, n);
     const Vec::I column = Vec::isub(load_upto(c.column_sum + i, n), Vec::imul(k, zero));
     Vec::I v = Vec::isub(load_upto(s + i, n), Vec::imul(zero, a_sum));
@@ -32,7 +32,7 @@ void correct_row(int32_t* s, const CorrectRow& c) {
 }
 
 void scale_row(const int32_t* s, int64_t n, const float* scale, float* y) {
-  each_vector(n, [&](int64_t i, int count) LOWBIT_ALWAYS {
+  each_part(n, [&](int64_t i, int count) LOWBIT_ALWAYS {
     store_upto(y + i, Vec::mul(Vec::to_float(load_upto(s + i, count)), load_upto(scale + i, count)), count);
   });
 }
@@ -40,7 +40,7 @@ void scale_row(const int32_t* s, int64_t n, const float* scale, float* y) {
 template <class Activation>
 LOWBIT_INLINE void finish_with(const float* x, const FinishRow& row, float* y, Activation activation) {
   const Vec::F scale = Vec::set(row.act_scale);
-  each_vector(row.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
+  each_part(row.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
     Vec::F v = load_upto(x + i, n);
     if (row.has_act_scale) v = Vec::mul(v, scale);
     if (row.bias) v = Vec::add(v, load_upto(row.bias + i, n));

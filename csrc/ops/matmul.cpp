@@ -53,6 +53,16 @@ void prepare_rows(const Product& p) {
   const Kernels& kernels = *p.context.kernels;
   const Plan& plan = p.plan;
   const auto prepare = [&](int64_t row) {
+    if (plan.path == Path::kFloat) {
+      if (plan.k > 0) {
+        std::memcpy(prepared_row(p, row), static_cast<const float*>(p.x) + row * p.ldx, size_t(plan.k) * 4);
+      }
+      return;
+    }
+    if (plan.k == 0) {
+      std::memset(sums_row(p, row), 0, size_t(plan.groups) * 4);
+      return;
+    }
     PrepareRow to = {};
     to.k = plan.k;
     to.group = plan.group;
@@ -266,7 +276,7 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   FloatBlock g = {};
   g.rows = row_end - row_begin;
   g.panels = c.panels;
-  g.a_stride = p.ldx;
+  g.a_stride = p.plan.a_stride / 4;
   g.b = decoded;
   g.c = reinterpret_cast<float*>(slice + p.plan.c_offset);
   g.ldc = c.panels * kPanel;
@@ -275,7 +285,7 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     b.k_begin = k;
     b.k_end = std::min(p.plan.k, k + kSegment);
     kernels.decode_panel(b, decoded);
-    g.a = static_cast<const float*>(p.x) + row_begin * p.ldx + k;
+    g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + k;
     g.k = b.k_end - b.k_begin;
     g.first = k == 0;
     kernels.gemm_float(g);
@@ -287,7 +297,7 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
 void run(const Product& p) {
   const Plan& plan = p.plan;
   if (plan.m == 0 || plan.n == 0) return;
-  if (plan.path != Path::kFloat) prepare_rows(p);
+  prepare_rows(p);
   Context context = p.context;
   context.max_threads = plan.max_threads;
   parallel_for(context, plan.column_blocks * plan.row_blocks, [&](int64_t begin, int64_t end, int thread_id) {

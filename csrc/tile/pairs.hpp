@@ -42,9 +42,11 @@ struct PairTile {
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        int32_t pairs[2];
-        __builtin_memcpy(pairs, a + r * stride, 8);
-        const Vec::I even = Vec::iset(pairs[0]), odd = Vec::iset(pairs[1]);
+        // one copy for each: from a single one of 8 bytes gcc 12 takes the halves apart in general registers
+        int32_t even_pair, odd_pair;
+        __builtin_memcpy(&even_pair, a + r * stride, 4);
+        __builtin_memcpy(&odd_pair, a + r * stride + 4, 4);
+        const Vec::I even = Vec::iset(even_pair), odd = Vec::iset(odd_pair);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {
           sum[r][j] = Vec::iadd(sum[r][j], Words::madd(b[j].even, even));

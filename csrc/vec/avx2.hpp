@@ -64,6 +64,8 @@ struct Vec {
   static LOWBIT_INLINE M less(F a, F b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static LOWBIT_INLINE M is_nan(F a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
   static LOWBIT_INLINE F select(M m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
+  static LOWBIT_INLINE F min(F a, F b) { return _mm256_min_ps(a, b); }
+  static LOWBIT_INLINE F max(F a, F b) { return _mm256_max_ps(a, b); }
   static LOWBIT_INLINE I round(F a) { return _mm256_cvtps_epi32(a); }
   static LOWBIT_INLINE F to_float(I a) { return _mm256_cvtepi32_ps(a); }
 

@@ -51,6 +51,8 @@ struct Vec {
   static LOWBIT_INLINE M less(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static LOWBIT_INLINE M is_nan(F a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
   static LOWBIT_INLINE F select(M m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
+  static LOWBIT_INLINE F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static LOWBIT_INLINE F max(F a, F b) { return _mm512_max_ps(a, b); }
   static LOWBIT_INLINE I round(F a) { return _mm512_cvtps_epi32(a); }
   static LOWBIT_INLINE F to_float(I a) { return _mm512_cvtepi32_ps(a); }
 

@@ -31,9 +31,7 @@ struct Vec {
     if (n > 3) vst1q_lane_f32(p + 3, a, 3);
   }
   // through bytes: p need not be aligned to 4
-  static LOWBIT_INLINE I iload(const void* p) {
-    return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
-  }
+  static LOWBIT_INLINE I iload(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
   static LOWBIT_INLINE I iload_n(const int32_t* p, int n) {
     I r = vld1q_lane_s32(p, vdupq_n_s32(0), 0);
     if (n > 1) r = vld1q_lane_s32(p + 1, r, 1);
@@ -88,6 +86,9 @@ struct Vec {
   static LOWBIT_INLINE M less(F a, F b) { return vcltq_f32(a, b); }
   static LOWBIT_INLINE M is_nan(F a) { return vmvnq_u32(vceqq_f32(a, a)); }
   static LOWBIT_INLINE F select(M m, F yes, F no) { return vbslq_f32(m, yes, no); }
+  // not fmin and fmax, which prefer the number to a NaN
+  static LOWBIT_INLINE F min(F a, F b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+  static LOWBIT_INLINE F max(F a, F b) { return vbslq_f32(vcltq_f32(b, a), a, b); }
   static LOWBIT_INLINE I round(F a) { return vcvtnq_s32_f32(a); }
   static LOWBIT_INLINE F to_float(I a) { return vcvtq_f32_s32(a); }
 

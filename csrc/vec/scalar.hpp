@@ -12,6 +12,7 @@
 #define LOWBIT_LANES 8
 #endif
 
+#define LOWBIT_UNROLL
 #include "../isa/begin.hpp"
 
 // std::fma without hardware is a call into libm, ten times slower than this: the product of two floats is exact in
@@ -93,6 +94,9 @@ struct Vec {
   static LOWBIT_INLINE F select(M m, F yes, F no) {
     return make<F>([=](int i) { return m.v[i] ? yes.v[i] : no.v[i]; });
   }
+  // a < b ? a : b and b < a ? a : b: where either is NaN, or both are zeros, b
+  static LOWBIT_INLINE F min(F a, F b) { return make<F>([=](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
+  static LOWBIT_INLINE F max(F a, F b) { return make<F>([=](int i) { return b.v[i] < a.v[i] ? a.v[i] : b.v[i]; }); }
   // nearest even, for |a| <= 2^22; anything for others, NaN included (adding 1.5 * 2^23 leaves the integer in the
   // low bits, and never converts a float that does not fit, which C++ leaves undefined)
   static LOWBIT_INLINE I round(F a) {

@@ -87,9 +87,9 @@ def has_plain_rows(x: Array) -> bool:
     """Whether 2-d x has contiguous rows that do not overlap, as the C functions take them."""
     if not x.flags.aligned:
         return False
-    rows, columns = x.shape
-    inside, across = x.strides[1] == x.itemsize, x.strides[0] >= columns * x.itemsize
-    return x.flags.c_contiguous or (inside and across and x.strides[0] % x.itemsize == 0)
+    across, inside = x.strides
+    apart = across >= x.shape[1] * x.itemsize and across % x.itemsize == 0
+    return x.flags.c_contiguous or (inside == x.itemsize and apart)
 
 
 def matrix(x: Array, rows: int, columns: int) -> Array:
@@ -104,7 +104,7 @@ def overlaps(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=OVERLAP_WORK)
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]  # any int
     except np.exceptions.TooHardError:
         return True
 

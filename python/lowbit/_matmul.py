@@ -30,6 +30,7 @@ from .weights import PackedWeights, pack_weights
 
 ACTIVATIONS = {"relu": _core.RELU, "gelu": _core.GELU, "gelu_tanh": _core.GELU_TANH, "silu": _core.SILU}
 COMPUTES = {"int8": _core.COMPUTE_INT8, "float32": _core.COMPUTE_FLOAT32}
+EIGHT_BITS = ("int8", "uint8")
 INT32 = np.dtype(np.int32)
 
 
@@ -150,10 +151,16 @@ def matmul_int(
     Source: docs/numerics.md, "Integer matmul".
     """
     left = typed("a", np.asarray(a), CODE_TYPES)
-    right = None if isinstance(b, PackedWeights) else typed("b", np.asarray(b), CODE_TYPES)
-    if right is not None and right.ndim != 2:
-        raise ValueError(f"b: shape {right.shape}, expected 2 dimensions, (K, N)")
-    k, n = b.shape if isinstance(b, PackedWeights) else (right.shape if right is not None else ())
+    if isinstance(b, PackedWeights):
+        right = None
+        if b.format not in EIGHT_BITS or (b.group_size is not None and b.group_size < b.shape[0]):
+            raise ValueError(f"b: {b!r}, expected int8 or uint8 weights without groups")
+        k, n = b.shape
+    else:
+        right = typed("b", np.asarray(b), CODE_TYPES)
+        if right.ndim != 2:
+            raise ValueError(f"b: shape {right.shape}, expected 2 dimensions, (K, N)")
+        k, n = right.shape
     rows = _rows("a", left.shape, k)
     if max(k, n) > MAX_SIDE:
         raise ValueError(f"b: shape {(k, n)}, expected at most {MAX_SIDE} rows and columns")
@@ -185,7 +192,7 @@ def _rows(name: str, shape: tuple[int, ...], k: int) -> int:
 
 def _activation_params(x: QuantizedArray, rows: int) -> tuple[Array, Array | None, int]:
     """Scale, zero point and act_group_size of an 8-bit x, as lowbit_matmul_args has them."""
-    if x.format not in ("int8", "uint8"):
+    if x.format not in EIGHT_BITS:
         raise ValueError(f"x: a QuantizedArray of {x.format}, expected int8 or uint8")
     scale, zero_point, group = x.scale, x.zero_point_bytes(), -1
     if x.axis is not None:

@@ -61,7 +61,7 @@ def quantize(
             codes cover [min(x, 0), max(x, 0)] with a scale and a zero point.
         convention: how a symmetric scale follows from the data: "absmax" (absmax / qmax), "full"
             (absmax / (qmax + 1/2)), "signed_max" (the value of largest magnitude / qmin; may be negative), "no_clip".
-            None: "absmax" at 8 bits, "full" below.
+            None: "absmax" at 8 bits, "full" below, "signed_max" at 1 bit, where "full" has no code but 0.
         scale: use these scales instead of finding them: float32 or float16 of the shape that QuantizedArray documents,
             finite, not zero, and positive unless convention is "signed_max". A Python float is a float32.
         zero_point: use these with scale: as QuantizedArray documents, or one int8 or uint8 for each scale. None: as
@@ -85,7 +85,7 @@ def quantize(
     choice("calibrate", calibrate, CALIBRATIONS)
     if convention is not None and not symmetric:
         raise ValueError(f"convention: {convention!r} with symmetric=False, expected None: it is for symmetric codes")
-    convention = convention or ("absmax" if fmt.bits == 8 else "full")
+    convention = convention or {8: "absmax", 1: "signed_max"}.get(fmt.bits, "full")
     rule = choice("convention", convention, CONVENTIONS) if symmetric else _core.ASYMMETRIC
 
     scales: Array
@@ -142,9 +142,9 @@ def _given_zero_point(zero_point: npt.ArrayLike | None, symmetric: bool, fmt: Fo
     array = np.asarray(zero_point)
     if type(zero_point) is int and fmt.qmin <= zero_point <= fmt.qmax:
         array = array.astype(fmt.dtype)
-    if zero_points_are_packed(fmt, layout) and array.dtype == np.uint8:
-        if fmt.signed or array.shape != layout.scale_shape:  # one code in a byte is the same packed
-            return unpack_rows(check_zero_point(array, fmt, layout), fmt.bits, layout.groups, fmt.signed)
+    may_be_packed = zero_points_are_packed(fmt, layout) and array.dtype == np.uint8
+    if may_be_packed and (fmt.signed or array.shape != layout.scale_shape):  # one code in a byte is the same packed
+        return unpack_rows(check_zero_point(array, fmt, layout), fmt.bits, layout.groups, fmt.signed)
     return check_zero_point_bytes(array, fmt, layout.scale_shape)
 
 

@@ -10,8 +10,6 @@ from contextvars import ContextVar
 from . import _core
 from ._checks import integer
 
-MAX_THREADS = 1024  # workspaces grow with the number of threads
-
 _isa: ContextVar[str | None] = ContextVar("lowbit_isa", default=None)
 _threads: ContextVar[int | None] = ContextVar("lowbit_threads", default=None)
 _process_threads: int | None = None
@@ -75,7 +73,7 @@ def set_num_threads(n: int) -> None:
         ValueError: n is out of range.
     """
     global _process_threads
-    _process_threads = integer("n", n, 1, MAX_THREADS)
+    _process_threads = integer("n", n, 1, _core.MAX_THREADS)
 
 
 def get_num_threads() -> int:
@@ -93,7 +91,7 @@ def num_threads(n: int) -> Iterator[None]:
         TypeError: n is not an integer.
         ValueError: n is out of range.
     """
-    token = _threads.set(integer("n", n, 1, MAX_THREADS))
+    token = _threads.set(integer("n", n, 1, _core.MAX_THREADS))
     try:
         yield
     finally:

@@ -29,7 +29,16 @@ class PackedWeights:
         nbytes: bytes of the packed form: codes, scales and zero points.
     """
 
-    __slots__ = ("_data", "_has_zero_point", "_layout", "_tensor_params", "format", "group_size", "scale_dtype", "shape")
+    __slots__ = (
+        "_data",
+        "_has_zero_point",
+        "_layout",
+        "_tensor_params",
+        "format",
+        "group_size",
+        "scale_dtype",
+        "shape",
+    )
     __array_ufunc__: Final = None  # numpy's x @ w then gives way to __rmatmul__
 
     shape: tuple[int, int]

@@ -5,7 +5,9 @@
 #define WORDS_TEXT(text) WORDS_QUOTE(text)
 #define WORDS_PASTE(a, b) a##b
 #define WORDS_TABLE(name) WORDS_PASTE(words_, name)
+// clang-format off: it would put spaces into the path
 #define WORDS_TILE(isa) WORDS_QUOTE(tile/isa.hpp)
+// clang-format on
 #ifndef WORDS_NAME
 #define WORDS_NAME LOWBIT_ISA
 #endif
@@ -86,6 +88,8 @@ constexpr Words kWords = {
     FLOAT2(sub),
     FLOAT2(mul),
     FLOAT2(div),
+    FLOAT2(min),
+    FLOAT2(max),
     [](const float* a, const float* b, const float* c, float* out) {
       Vec::store(out, Vec::fma(Vec::load(a), Vec::load(b), Vec::load(c)));
     },

@@ -28,7 +28,7 @@ struct Words {
   // lanes; a, b, c and out have `lanes` elements
   void (*set)(float a, float* out);
   using Float2 = void (*)(const float* a, const float* b, float* out);
-  Float2 add, sub, mul, div;
+  Float2 add, sub, mul, div, min, max;
   void (*fma)(const float* a, const float* b, const float* c, float* out);
   void (*bits)(const float* a, int32_t* out);
   void (*from_bits)(const int32_t* a, float* out);

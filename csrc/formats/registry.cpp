@@ -1,0 +1,84 @@
+// lowbit_format_by_name, lowbit_format_describe, lowbit_format_name.
+#include "registry.hpp"
+
+#include <cstddef>
+#include <cstring>
+#include <string_view>
+
+#include "../error.hpp"
+
+namespace lowbit {
+namespace {
+
+const FormatFamily* const kFamilies[] = {&affine_formats};
+
+// The first format for which want(format) is true, or NULL.
+template <typename Want>
+const Format* first_format(Want want) {
+  for (const FormatFamily* family : kFamilies) {
+    for (const Format* format = family->rows; format != family->rows + family->count; ++format) {
+      if (want(*format)) return format;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+const Format* find_format(lowbit_format id, lowbit_error* error) {
+  const Format* found = first_format([=](const Format& format) { return format.id == id; });
+  if (!found) {
+    fail(error, LOWBIT_INVALID_VALUE, "format: got %d, expected a lowbit_format as lowbit_format_by_name gives",
+         static_cast<int>(id));
+  }
+  return found;
+}
+
+}  // namespace lowbit
+
+using namespace lowbit;
+
+lowbit_status lowbit_format_by_name(const char* name, lowbit_format* format, lowbit_error* error) {
+  if (!name) return fail(error, LOWBIT_INVALID_VALUE, "name: got NULL, expected the name of a format");
+  if (!format) return fail(error, LOWBIT_INVALID_VALUE, "format: got NULL, expected a lowbit_format to fill");
+  if (const Format* found = first_format([=](const Format& f) { return std::string_view(f.name) == name; })) {
+    *format = found->id;
+    return ok(error);
+  }
+  char known[400] = "";
+  size_t used = 0;
+  first_format([&](const Format& f) {
+    const size_t length = std::strlen(f.name);
+    if (used + length + 3 > sizeof known) return true;  // the message would be cut anyway
+    if (used > 0) {
+      std::memcpy(known + used, ", ", 2);
+      used += 2;
+    }
+    std::memcpy(known + used, f.name, length + 1);
+    used += length;
+    return false;
+  });
+  return fail(error, LOWBIT_INVALID_VALUE, "format: expected one of %s; got \"%s\"", known, name);
+}
+
+lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* info, lowbit_error* error) {
+  if (!info) return fail(error, LOWBIT_INVALID_VALUE, "info: got NULL, expected a lowbit_format_info to fill");
+  if (info->struct_size != sizeof *info) {
+    return fail(error, LOWBIT_INVALID_VALUE, "info.struct_size: got %zu, expected sizeof(lowbit_format_info) = %zu",
+                info->struct_size, sizeof *info);
+  }
+  const Format* found = find_format(format, error);
+  if (!found) return LOWBIT_INVALID_VALUE;
+  info->format = found->id;
+  info->name = found->name;
+  info->bits = found->bits;
+  info->qmin = found->qmin;
+  info->qmax = found->qmax;
+  return ok(error);
+}
+
+const char* lowbit_format_name(int index) {
+  if (index < 0) return nullptr;
+  const Format* found = first_format([&](const Format&) { return index-- == 0; });
+  return found ? found->name : nullptr;
+}

@@ -1,0 +1,40 @@
+"""lowbit: low-bit numeric kernels for numpy.
+
+q = lowbit.quantize(weights, "int4", group_size=32)   # weights: float32, (N, K)
+w = lowbit.pack_weights(q)
+y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N); or x @ w
+"""
+
+from ._bits import pack_bits, unpack_bits
+from ._matmul import matmul, matmul_int
+from ._quantize import dequantize, quantize
+from ._runtime import (
+    available_isas,
+    current_isa,
+    get_num_threads,
+    num_threads,
+    set_num_threads,
+    use_isa,
+)
+from ._version import __version__
+from .arrays import QuantizedArray
+from .weights import PackedWeights, pack_weights
+
+__all__ = [
+    "PackedWeights",
+    "QuantizedArray",
+    "__version__",
+    "available_isas",
+    "current_isa",
+    "dequantize",
+    "get_num_threads",
+    "matmul",
+    "matmul_int",
+    "num_threads",
+    "pack_bits",
+    "pack_weights",
+    "quantize",
+    "set_num_threads",
+    "unpack_bits",
+    "use_isa",
+]

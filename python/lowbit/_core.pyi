@@ -1,0 +1,117 @@
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+_Array: TypeAlias = npt.NDArray[Any]
+_Runs: TypeAlias = tuple[int, int, int, int, int]
+
+MAX_THREADS: int
+ASYMMETRIC: int
+ABSMAX: int
+FULL: int
+SIGNED_MAX: int
+NO_CLIP: int
+IDENTITY: int
+RELU: int
+GELU: int
+GELU_TANH: int
+SILU: int
+COMPUTE_INT8: int
+COMPUTE_FLOAT32: int
+
+class Context:
+    def __init__(self, isa: str | None, threads: int) -> None: ...
+    @property
+    def isa(self) -> str: ...
+
+def version() -> str: ...
+def available_isas() -> tuple[str, ...]: ...
+def built_isas() -> tuple[str, ...]: ...
+def cpu_description() -> str: ...
+def formats() -> tuple[tuple[str, int, int, int, int], ...]: ...
+def default_threads() -> int: ...
+def set_spin_microseconds(microseconds: int) -> None: ...
+def pack_bits(
+    context: Context, bits: int, rows: int, row_length: int, codes: _Array, packed: npt.NDArray[np.uint8]
+) -> None: ...
+def unpack_bits(
+    context: Context,
+    bits: int,
+    sign_extend: bool,
+    rows: int,
+    row_length: int,
+    packed: npt.NDArray[np.uint8],
+    codes: _Array,
+) -> None: ...
+def find_range(
+    context: Context,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    minimum: npt.NDArray[np.float32],
+    maximum: npt.NDArray[np.float32],
+) -> None: ...
+def choose_params(
+    format: int,
+    convention: int,
+    minimum: npt.NDArray[np.float32],
+    maximum: npt.NDArray[np.float32],
+    scale: _Array,
+    zero_point: _Array | None,
+) -> None: ...
+def quantize(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    convention: int | None,
+    scale: _Array,
+    zero_point: _Array | None,
+    codes: _Array,
+) -> None: ...
+def dequantize(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    codes: _Array,
+    scale: _Array,
+    zero_point: _Array | None,
+    out: npt.NDArray[np.float32],
+) -> None: ...
+def pack_weights(
+    context: Context,
+    format: int,
+    n: int,
+    k: int,
+    group_size: int,
+    codes: _Array,
+    scale: _Array | None,
+    zero_point: _Array | None,
+) -> npt.NDArray[np.uint8]: ...
+def unpack_weights(
+    context: Context,
+    packed: npt.NDArray[np.uint8],
+    codes: _Array,
+    scale: _Array | None,
+    zero_point: _Array | None,
+) -> None: ...
+def matmul(
+    context: Context,
+    weights: npt.NDArray[np.uint8],
+    x: _Array,
+    compute: int,
+    act_group_size: int,
+    x_scale: npt.NDArray[np.float32] | None,
+    x_zero_point: npt.NDArray[np.int32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    activation: int,
+    out: npt.NDArray[np.float32],
+) -> None: ...
+def matmul_int(
+    context: Context,
+    weights: npt.NDArray[np.uint8],
+    a: _Array,
+    a_zero_point: npt.NDArray[np.int32] | None,
+    b_zero_point: npt.NDArray[np.int32] | None,
+    out: npt.NDArray[np.int32],
+) -> None: ...

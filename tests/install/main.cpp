@@ -1,0 +1,1 @@
+#include "main.c"  // the header is C++ as well

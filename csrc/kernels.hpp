@@ -162,7 +162,7 @@ struct Kernels {
 
   // s (int32) to the integer result, in place.
   void (*correct_row)(int32_t* s, const CorrectRow& row);
-  // y = float(s) * scale[j]
+  // y = fma(float(s), scale[j], +0)
   void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
   // y = activation(x * act_scale + bias), each step rounded.
   void (*finish_row)(const float* x, const FinishRow& row, float* y);

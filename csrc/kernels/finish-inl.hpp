@@ -33,7 +33,9 @@ void correct_row(int32_t* s, const CorrectRow& c) {
 
 void scale_row(const int32_t* s, int64_t n, const float* scale, float* y) {
   each_part(n, [&](int64_t i, int count) LOWBIT_ALWAYS {
-    store_upto(y + i, Vec::mul(Vec::to_float(load_upto(s + i, count)), load_upto(scale + i, count)), count);
+    // fma from +0, as the sum over groups has it: 0 * -1 gives +0
+    const Vec::F v = Vec::fma(Vec::to_float(load_upto(s + i, count)), load_upto(scale + i, count), Vec::set(0.0f));
+    store_upto(y + i, v, count);
   });
 }
 

@@ -25,30 +25,30 @@ struct GemmBlock {
   int64_t rows;
   int64_t panels;
 
-  const uint8_t* a;   // rows as prepare_* wrote them
-  ptrdiff_t a_stride; // bytes
+  const uint8_t* a;    // rows as prepare_* wrote them
+  ptrdiff_t a_stride;  // bytes
 
-  const uint8_t* b;   // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
-  ptrdiff_t b_stride; // bytes from panel to panel
+  const uint8_t* b;    // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
+  ptrdiff_t b_stride;  // bytes from panel to panel
   int bits;
 
   // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
   int64_t groups, group_k, last_group_k;
-  int64_t segment_groups; // groups whose sum is one segment (docs/numerics.md)
+  int64_t segment_groups;  // groups whose sum is one segment (docs/numerics.md)
 
   // gemm_groups, gemv: per kernel group
-  const int32_t* sums;        // sum of a's codes: rows x groups
+  const int32_t* sums;  // sum of a's codes: rows x groups
   ptrdiff_t sums_stride;
-  const float* act_scale;     // rows x act groups; null: no activation scale inside the sum
+  const float* act_scale;  // rows x act groups; null: no activation scale inside the sum
   ptrdiff_t act_scale_stride;
-  int64_t act_ratio;          // kernel groups that share one activation scale
-  const uint8_t* scale;       // float32 or float16: panels x weight groups x kPanel
-  ptrdiff_t scale_stride;     // bytes from panel to panel
-  int scale_half;             // 1: float16
-  int64_t scale_ratio;        // kernel groups that share one weight scale
-  const uint8_t* zero;        // as load_zero reads them (vec/zero.hpp), less zero_offset; null: every zero is zero_offset
+  int64_t act_ratio;       // kernel groups that share one activation scale
+  const uint8_t* scale;    // float32 or float16: panels x weight groups x kPanel
+  ptrdiff_t scale_stride;  // bytes from panel to panel
+  int scale_half;          // 1: float16
+  int64_t scale_ratio;     // kernel groups that share one weight scale
+  const uint8_t* zero;     // as load_zero reads them (vec/zero.hpp), less zero_offset; null: every zero is zero_offset
   ptrdiff_t zero_stride;
-  int zero_bits;              // 1, 2, 4 or 8
+  int zero_bits;  // 1, 2, 4 or 8
   int32_t zero_offset;
 
   void* c;
@@ -58,11 +58,11 @@ struct GemmBlock {
 struct FloatBlock {
   int64_t rows, panels, k;
   const float* a;
-  ptrdiff_t a_stride; // elements
-  const float* b;     // decoded: k x (panels * kPanel)
+  ptrdiff_t a_stride;  // elements
+  const float* b;      // decoded: k x (panels * kPanel)
   float* c;
   ptrdiff_t ldc;
-  int first; // 1: c = sum, 0: c = c + sum
+  int first;  // 1: c = sum, 0: c = c + sum
 };
 
 // Codes of `panels` panels to bytes (unpack_panel) or floats (decode_panel).
@@ -71,34 +71,34 @@ struct PanelBlock {
   const uint8_t* b;
   ptrdiff_t b_stride;
   int bits;
-  int64_t groups, group_k, last_group_k; // weight groups, padded to steps
-  const uint8_t* scale;                  // decode_panel only
+  int64_t groups, group_k, last_group_k;  // weight groups, padded to steps
+  const uint8_t* scale;                   // decode_panel only
   ptrdiff_t scale_stride;
   int scale_half;
-  const uint8_t* zero; // null: every zero is zero_offset
+  const uint8_t* zero;  // null: every zero is zero_offset
   ptrdiff_t zero_stride;
   int zero_bits;
   int32_t zero_offset;
-  int64_t k_begin, k_end; // decode_panel: which k, counted without padding
-  int64_t group_size;     // decode_panel: k in a group, without padding
+  int64_t k_begin, k_end;  // decode_panel: which k, counted without padding
+  int64_t group_size;      // decode_panel: k in a group, without padding
 };
 
 struct PrepareRow {
   int64_t k;
-  int64_t group, group_padded; // kernel groups: k values, and with padding to whole steps
-  int64_t step;                // of the code layout; the last group is padded to it
-  int64_t act_group;           // prepare_float: k values that share a scale
-  uint8_t* a;                  // out: the prepared row
-  int32_t* sums;               // out: per kernel group
-  float* act_scale;            // prepare_float, out: per activation group
+  int64_t group, group_padded;  // kernel groups: k values, and with padding to whole steps
+  int64_t step;                 // of the code layout; the last group is padded to it
+  int64_t act_group;            // prepare_float: k values that share a scale
+  uint8_t* a;                   // out: the prepared row
+  int32_t* sums;                // out: per kernel group
+  float* act_scale;             // prepare_float, out: per activation group
 };
 
 struct FinishRow {
   int64_t n;
-  float act_scale;        // multiplied in when has_act_scale
+  float act_scale;  // multiplied in when has_act_scale
   int has_act_scale;
-  const float* bias;      // or null
-  int activation;         // lowbit_activation
+  const float* bias;  // or null
+  int activation;     // lowbit_activation
 };
 
 // Integer result of a row of one-group products: s - b_zero[j] * a_sum - a_zero * (column_sum[j] - k * b_zero[j]).
@@ -143,9 +143,8 @@ struct Kernels {
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
-  void (*prepare_float)(const float* x, const PrepareRow& row);  // quantizes
+  void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes
   void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
-
 
   // c int32 = sum of a * (b - 128), bytes, K as one group.
   void (*gemm_codes)(const GemmBlock& block);

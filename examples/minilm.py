@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lowbit as lb
 import minilm_files
 import numpy as np
 from minilm_encoder import LINEAR_LAYERS, Floats, Linear, Model, gelu
+
+import lowbit as lb
 
 SENTENCES = Path(__file__).with_name("sentences.txt")
 QUICK_SENTENCES = 32

@@ -7,6 +7,8 @@
 #ifndef LOWBIT_UNROLL
 #define LOWBIT_UNROLL _Pragma("GCC unroll 32")
 #endif
+// Makes the compiler have this vector now: without it gcc 12 gathers the terms of a sum first, more than fit registers.
+#define LOWBIT_NOW(vector) __asm__("" : "+v"(vector))
 namespace lowbit {
 namespace LOWBIT_ISA {
 namespace {

@@ -8,8 +8,8 @@
 //     2, 6    2 | 4 2    16         64 | 192
 //     1,3,5,7 … 1        32         64 * bits
 // Within a step the vectors of the widest plane come first. In a vector of width w, dword c belongs to column c and
-// holds, in bits w*s … w*s + w - 1 of its four bytes, the code bits of k = 4*d … 4*d + 3 where d counts dwords of four k
-// and s = d mod (8 / w).
+// holds, in bits w*s … w*s + w - 1 of its four bytes, the code bits of k = 4*d … 4*d + 3 where d counts dwords of four
+// k and s = d mod (8 / w).
 #pragma once
 
 #include "../isa/begin.hpp"

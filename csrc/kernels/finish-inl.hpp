@@ -14,8 +14,12 @@ LOWBIT_INLINE void each_part(int64_t n, Fn fn) {
 }
 
 LOWBIT_INLINE Vec::F load_upto(const float* p, int n) { return n == Vec::kLanes ? Vec::load(p) : Vec::load_n(p, n); }
-LOWBIT_INLINE Vec::I load_upto(const int32_t* p, int n) { return n == Vec::kLanes ? Vec::iload(p) : Vec::iload_n(p, n); }
-LOWBIT_INLINE void store_upto(float* p, Vec::F v, int n) { n == Vec::kLanes ? Vec::store(p, v) : Vec::store_n(p, v, n); }
+LOWBIT_INLINE Vec::I load_upto(const int32_t* p, int n) {
+  return n == Vec::kLanes ? Vec::iload(p) : Vec::iload_n(p, n);
+}
+LOWBIT_INLINE void store_upto(float* p, Vec::F v, int n) {
+  n == Vec::kLanes ? Vec::store(p, v) : Vec::store_n(p, v, n);
+}
 LOWBIT_INLINE void store_upto(int32_t* p, Vec::I v, int n) {
   n == Vec::kLanes ? Vec::istore(p, v) : Vec::istore_n(p, v, n);
 }

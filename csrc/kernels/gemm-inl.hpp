@@ -46,8 +46,8 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   constexpr bool kBytes = kBits == 8;
   // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
   // where every column has the same zero, else the rest by a product for each column.
-  const int32_t offset = g.zero ? (kBytes ? Tile::kBias : 0)
-                                : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
+  const int32_t offset =
+      g.zero ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
 
   const uint8_t* b[NV];
   for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);

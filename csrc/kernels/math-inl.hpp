@@ -25,8 +25,8 @@ LOWBIT_INLINE Vec::F exponential(Vec::F x) {
   const Vec::F whole = Vec::to_float(n);
   Vec::F r = Vec::fma(whole, Vec::set(-0.693359375f), x);  // ln 2 in two parts, the first exact in 10 bits
   r = Vec::fma(whole, Vec::set(2.12194440e-4f), r);
-  Vec::F p = polynomial({1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                         5.0000001201e-1f}, r);
+  Vec::F p = polynomial(
+      {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}, r);
   p = Vec::add(Vec::fma(p, Vec::mul(r, r), r), Vec::set(1.0f));
   const Vec::I half = Vec::sra(n, 1);  // in two factors: 2^n alone overflows at 128 and has no subnormals
   return Vec::mul(Vec::mul(p, power_of_two(half)), power_of_two(Vec::isub(n, half)));
@@ -45,16 +45,15 @@ LOWBIT_INLINE Vec::F gelu_tanh(Vec::F x) {
 LOWBIT_INLINE Vec::F gelu(Vec::F x) {
   const Vec::F a = Vec::from_bits(Vec::iand(Vec::bits(x), Vec::iset(INT32_MAX)));
   const Vec::F t = Vec::div(Vec::set(1.0f), Vec::fma(a, Vec::set(0.35f), Vec::set(1.0f)));
-  const Vec::F p = polynomial({-0.029147522523999214f, 0.14397913217544556f, -0.2557288408279419f, 0.15918979048728943f,
-                               -0.02311977744102478f, 0.10551181435585022f, 0.11983201652765274f, 0.13986197113990784f,
-                               0.13962140679359436f}, t);
+  const Vec::F p = polynomial(
+      {-0.029147522523999214f, 0.14397913217544556f, -0.2557288408279419f, 0.15918979048728943f, -0.02311977744102478f,
+       0.10551181435585022f, 0.11983201652765274f, 0.13986197113990784f, 0.13962140679359436f},
+      t);
   const Vec::F tail = exponential(Vec::mul(Vec::mul(x, x), Vec::set(-0.5f)));
   const Vec::F h = Vec::mul(Vec::mul(tail, t), p);  // the normal distribution's tail beyond |x|
   return Vec::select(Vec::less(x, Vec::set(0.0f)), Vec::mul(x, h), Vec::fma(negate(x), h, x));
 }
 
-LOWBIT_INLINE Vec::F relu(Vec::F x) {
-  return Vec::select(Vec::less(x, Vec::set(0.0f)), Vec::set(0.0f), x);
-}
+LOWBIT_INLINE Vec::F relu(Vec::F x) { return Vec::select(Vec::less(x, Vec::set(0.0f)), Vec::set(0.0f), x); }
 
 #include "../isa/end.hpp"

@@ -47,7 +47,8 @@ void decode_bits_panel(const PanelBlock& p, float* out) {
         const int64_t origin = group * p.group_size;
         const int64_t begin = p.k_begin > origin ? p.k_begin - origin : 0;
         const int64_t stop = p.k_end - origin < p.group_size ? p.k_end - origin : p.group_size;
-        const uint8_t* b = p.b + panel * p.b_stride + group * (p.group_k / Layout::kStep) * Layout::kStepBytes + 4 * column;
+        const uint8_t* b =
+            p.b + panel * p.b_stride + group * (p.group_k / Layout::kStep) * Layout::kStepBytes + 4 * column;
         float* to = out + panel * kPanel + column + (origin - p.k_begin) * ld;
         for (int64_t k = begin - begin % Layout::kStep; k < stop; k += Layout::kStep) {
           const uint8_t* step = b + k / Layout::kStep * Layout::kStepBytes;

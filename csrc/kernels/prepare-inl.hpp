@@ -11,7 +11,8 @@ LOWBIT_INLINE float absmax(const float* x, int64_t n) {
   const Vec::I magnitude = Vec::iset(0x7fffffff);
   Vec::I top = Vec::iset(0);
   int64_t i = 0;
-  for (; i + Vec::kLanes <= n; i += Vec::kLanes) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load(x + i)), magnitude));
+  for (; i + Vec::kLanes <= n; i += Vec::kLanes)
+    top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load(x + i)), magnitude));
   if (i < n) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load_n(x + i, int(n - i))), magnitude));
   const int32_t bits = Vec::reduce_max(top);
   float m;

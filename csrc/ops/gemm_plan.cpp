@@ -15,7 +15,9 @@ constexpr int64_t kWorkPerThread = 1 << 20;
 
 lowbit_status choose_groups(const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
   const int64_t whole = std::max<int64_t>(l.k, 1);
-  int64_t act = o.act_group_size == 0 ? (o.x_quantized ? whole : l.group) : o.act_group_size == -1 ? whole : o.act_group_size;
+  int64_t act = o.act_group_size == 0    ? (o.x_quantized ? whole : l.group)
+                : o.act_group_size == -1 ? whole
+                                         : o.act_group_size;
   if (act < 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "act_group_size: must be at least 1, or -1 for whole rows, got %lld",
                 static_cast<long long>(o.act_group_size));
@@ -29,9 +31,10 @@ lowbit_status choose_groups(const Layout& l, const Operands& o, Plan* p, lowbit_
                 static_cast<long long>(l.group), static_cast<long long>(act));
   }
   if (p->group < l.group && p->group % l.step != 0) {
-    return fail(error, LOWBIT_INVALID_VALUE,
-                "act_group_size: below the weights' group size it must be a multiple of %lld for %d-bit codes, got %lld",
-                static_cast<long long>(l.step), l.bits, static_cast<long long>(act));
+    return fail(
+        error, LOWBIT_INVALID_VALUE,
+        "act_group_size: below the weights' group size it must be a multiple of %lld for %d-bit codes, got %lld",
+        static_cast<long long>(l.step), l.bits, static_cast<long long>(act));
   }
   // matmul_int is modulo 2^32 by contract; a float result must not wrap
   const int64_t most = o.column_sums ? 33025 : kMostGroup;

@@ -37,10 +37,10 @@ struct Plan {
   int64_t size;
 };
 
-constexpr int64_t kSegment = 1024;    // k in a segment (docs/numerics.md)
-constexpr int64_t kGemvRows = 8;      // up to here codes are unpacked on the way, past it once for all rows
-constexpr int64_t kRowChunk = 48;     // rows whose results wait in L1 for their epilogue; a multiple of most tiles
-constexpr int64_t kMostGroup = 65536; // 65536 * 128 * 255 < 2^31: no group's sum wraps
+constexpr int64_t kSegment = 1024;     // k in a segment (docs/numerics.md)
+constexpr int64_t kGemvRows = 8;       // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kRowChunk = 48;      // rows whose results wait in L1 for their epilogue; a multiple of most tiles
+constexpr int64_t kMostGroup = 65536;  // 65536 * 128 * 255 < 2^31: no group's sum wraps
 
 struct Operands {
   int64_t m;

@@ -18,7 +18,8 @@ lowbit_status make_layout(const lowbit_weights_info& info, Layout* l, lowbit_err
                 static_cast<long long>(info.n), static_cast<long long>(info.k));
   }
   if (info.group_size < 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "info: group_size must be at least 1, or 0 for one group per row, got %lld",
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "info: group_size must be at least 1, or 0 for one group per row, got %lld",
                 static_cast<long long>(info.group_size));
   }
   if (info.scale_type != LOWBIT_NONE && info.scale_type != LOWBIT_FLOAT32 && info.scale_type != LOWBIT_FLOAT16) {

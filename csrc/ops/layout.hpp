@@ -27,10 +27,10 @@ struct Layout {
   int bits, is_signed;
   int64_t n, k;
   int64_t panels;
-  int64_t groups, group;           // of scales; group is k where there is one for each row
-  int64_t step;                    // k that the code planes take at once
-  int64_t group_k, last_group_k;   // padded to steps
-  int64_t padded_k;                // all groups
+  int64_t groups, group;                           // of scales; group is k where there is one for each row
+  int64_t step;                                    // k that the code planes take at once
+  int64_t group_k, last_group_k;                   // padded to steps
+  int64_t padded_k;                                // all groups
   int64_t code_stride, scale_stride, zero_stride;  // bytes from panel to panel
   int64_t scale_offset, zero_offset;
   int64_t size;

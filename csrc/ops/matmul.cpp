@@ -364,11 +364,12 @@ lowbit_status plan_matmul(const lowbit_context* opaque, const lowbit_matmul_args
   }
   const bool quantized = a->x_type == LOWBIT_INT8 || a->x_type == LOWBIT_UINT8;
   if (!quantized && a->x_type != LOWBIT_FLOAT32) {
-    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, int8 or uint8, got %d", static_cast<int>(a->x_type));
+    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, int8 or uint8, got %d",
+                static_cast<int>(a->x_type));
   }
   if (a->compute != LOWBIT_COMPUTE_INT8 && (a->compute != LOWBIT_COMPUTE_FLOAT32 || quantized)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d", quantized ? " for 8-bit x" : " or float32",
-                static_cast<int>(a->compute));
+    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
+                quantized ? " for 8-bit x" : " or float32", static_cast<int>(a->compute));
   }
   if (a->activation < LOWBIT_IDENTITY || a->activation > LOWBIT_SILU) {
     return fail(error, LOWBIT_INVALID_VALUE, "activation: unknown value %d", static_cast<int>(a->activation));

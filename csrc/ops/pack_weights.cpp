@@ -28,8 +28,8 @@ inline void write_code(uint8_t* row, int bits, int64_t k, uint32_t code) {
   if (shift + bits > 8) row[(bit >> 3) + 1] |= uint8_t(code >> (8 - shift));
 }
 
-// Visits the bit planes of dword d in a step: fn(byte offset in the step, bits' width, shift within a byte, first bit of
-// the code). kernels/codes-inl.hpp describes them.
+// Visits the bit planes of dword d in a step: fn(byte offset in the step, bits' width, shift within a byte, first bit
+// of the code). kernels/codes-inl.hpp describes them.
 template <class Fn>
 inline void each_plane(int bits, int64_t step, int d, Fn fn) {
   if (bits == 8) return fn(64 * d, 8, 0, 0);

@@ -50,7 +50,9 @@ struct PairTile {
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {
           sum[r][j] = Vec::iadd(sum[r][j], Words::madd(b[j].even, even));
+          LOWBIT_NOW(sum[r][j]);
           sum[r][j] = Vec::iadd(sum[r][j], Words::madd(b[j].odd, odd));
+          LOWBIT_NOW(sum[r][j]);
         }
       }
     }

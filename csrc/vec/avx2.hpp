@@ -42,9 +42,7 @@ struct Vec {
     const __m256i b = _mm256_shuffle_epi8(a, pick);
     return _mm_unpacklo_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
   }
-  static LOWBIT_INLINE void store_u8(uint8_t* p, I a) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low_bytes(a));
-  }
+  static LOWBIT_INLINE void store_u8(uint8_t* p, I a) { _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low_bytes(a)); }
   static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
     const uint64_t bytes = uint64_t(_mm_cvtsi128_si64(low_bytes(a)));
     for (int i = 0; i < n; ++i) p[i] = uint8_t(bytes >> (8 * i));

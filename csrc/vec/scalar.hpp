@@ -34,9 +34,15 @@ LOWBIT_INLINE float fused(float a, float b, float c) {
 
 struct Vec {
   static constexpr int kLanes = LOWBIT_LANES;
-  struct F { float v[kLanes]; };
-  struct I { int32_t v[kLanes]; };
-  struct M { bool v[kLanes]; };
+  struct F {
+    float v[kLanes];
+  };
+  struct I {
+    int32_t v[kLanes];
+  };
+  struct M {
+    bool v[kLanes];
+  };
 
   template <class T, class Fn>
   static LOWBIT_INLINE T make(Fn fn) {
@@ -46,19 +52,43 @@ struct Vec {
   }
 
   // memory; the _n forms touch n elements (0 < n <= kLanes) and read 0 past them
-  static LOWBIT_INLINE F load(const float* p) { F r; __builtin_memcpy(&r, p, sizeof r); return r; }
-  static LOWBIT_INLINE F load_n(const float* p, int n) { return make<F>([=](int i) { return i < n ? p[i] : 0.0f; }); }
+  static LOWBIT_INLINE F load(const float* p) {
+    F r;
+    __builtin_memcpy(&r, p, sizeof r);
+    return r;
+  }
+  static LOWBIT_INLINE F load_n(const float* p, int n) {
+    return make<F>([=](int i) { return i < n ? p[i] : 0.0f; });
+  }
   static LOWBIT_INLINE void store(float* p, F a) { __builtin_memcpy(p, &a, sizeof a); }
-  static LOWBIT_INLINE void store_n(float* p, F a, int n) { for (int i = 0; i < n; ++i) p[i] = a.v[i]; }
-  static LOWBIT_INLINE I iload(const void* p) { I r; __builtin_memcpy(&r, p, sizeof r); return r; }
-  static LOWBIT_INLINE I iload_n(const int32_t* p, int n) { return make<I>([=](int i) { return i < n ? p[i] : 0; }); }
+  static LOWBIT_INLINE void store_n(float* p, F a, int n) {
+    for (int i = 0; i < n; ++i) p[i] = a.v[i];
+  }
+  static LOWBIT_INLINE I iload(const void* p) {
+    I r;
+    __builtin_memcpy(&r, p, sizeof r);
+    return r;
+  }
+  static LOWBIT_INLINE I iload_n(const int32_t* p, int n) {
+    return make<I>([=](int i) { return i < n ? p[i] : 0; });
+  }
   static LOWBIT_INLINE void istore(void* p, I a) { __builtin_memcpy(p, &a, sizeof a); }
-  static LOWBIT_INLINE void istore_n(int32_t* p, I a, int n) { for (int i = 0; i < n; ++i) p[i] = a.v[i]; }
+  static LOWBIT_INLINE void istore_n(int32_t* p, I a, int n) {
+    for (int i = 0; i < n; ++i) p[i] = a.v[i];
+  }
   // bytes to lanes and the low byte of each lane back
-  static LOWBIT_INLINE I load_u8(const uint8_t* p) { return make<I>([=](int i) { return p[i]; }); }
-  static LOWBIT_INLINE I load_u8_n(const uint8_t* p, int n) { return make<I>([=](int i) { return i < n ? p[i] : 0; }); }
-  static LOWBIT_INLINE void store_u8(uint8_t* p, I a) { for (int i = 0; i < kLanes; ++i) p[i] = uint8_t(a.v[i]); }
-  static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) { for (int i = 0; i < n; ++i) p[i] = uint8_t(a.v[i]); }
+  static LOWBIT_INLINE I load_u8(const uint8_t* p) {
+    return make<I>([=](int i) { return p[i]; });
+  }
+  static LOWBIT_INLINE I load_u8_n(const uint8_t* p, int n) {
+    return make<I>([=](int i) { return i < n ? p[i] : 0; });
+  }
+  static LOWBIT_INLINE void store_u8(uint8_t* p, I a) {
+    for (int i = 0; i < kLanes; ++i) p[i] = uint8_t(a.v[i]);
+  }
+  static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
+    for (int i = 0; i < n; ++i) p[i] = uint8_t(a.v[i]);
+  }
   // float16, exactly
   static LOWBIT_INLINE F load_half(const uint16_t* p) {
     return make<F>([=](int i) {
@@ -78,25 +108,51 @@ struct Vec {
   }
 
   // float arithmetic
-  static LOWBIT_INLINE F set(float a) { return make<F>([=](int) { return a; }); }
-  static LOWBIT_INLINE F add(F a, F b) { return make<F>([=](int i) { return a.v[i] + b.v[i]; }); }
-  static LOWBIT_INLINE F sub(F a, F b) { return make<F>([=](int i) { return a.v[i] - b.v[i]; }); }
-  static LOWBIT_INLINE F mul(F a, F b) { return make<F>([=](int i) { return a.v[i] * b.v[i]; }); }
-  static LOWBIT_INLINE F div(F a, F b) { return make<F>([=](int i) { return a.v[i] / b.v[i]; }); }
+  static LOWBIT_INLINE F set(float a) {
+    return make<F>([=](int) { return a; });
+  }
+  static LOWBIT_INLINE F add(F a, F b) {
+    return make<F>([=](int i) { return a.v[i] + b.v[i]; });
+  }
+  static LOWBIT_INLINE F sub(F a, F b) {
+    return make<F>([=](int i) { return a.v[i] - b.v[i]; });
+  }
+  static LOWBIT_INLINE F mul(F a, F b) {
+    return make<F>([=](int i) { return a.v[i] * b.v[i]; });
+  }
+  static LOWBIT_INLINE F div(F a, F b) {
+    return make<F>([=](int i) { return a.v[i] / b.v[i]; });
+  }
   static LOWBIT_INLINE F fma(F a, F b, F c) {
     return make<F>([=](int i) { return fused(a.v[i], b.v[i], c.v[i]); });
   }
-  static LOWBIT_INLINE I bits(F a) { I r; __builtin_memcpy(&r, &a, sizeof r); return r; }
-  static LOWBIT_INLINE F from_bits(I a) { F r; __builtin_memcpy(&r, &a, sizeof r); return r; }
+  static LOWBIT_INLINE I bits(F a) {
+    I r;
+    __builtin_memcpy(&r, &a, sizeof r);
+    return r;
+  }
+  static LOWBIT_INLINE F from_bits(I a) {
+    F r;
+    __builtin_memcpy(&r, &a, sizeof r);
+    return r;
+  }
   // a < b, false where either is NaN
-  static LOWBIT_INLINE M less(F a, F b) { return make<M>([=](int i) { return a.v[i] < b.v[i]; }); }
-  static LOWBIT_INLINE M is_nan(F a) { return make<M>([=](int i) { return a.v[i] != a.v[i]; }); }
+  static LOWBIT_INLINE M less(F a, F b) {
+    return make<M>([=](int i) { return a.v[i] < b.v[i]; });
+  }
+  static LOWBIT_INLINE M is_nan(F a) {
+    return make<M>([=](int i) { return a.v[i] != a.v[i]; });
+  }
   static LOWBIT_INLINE F select(M m, F yes, F no) {
     return make<F>([=](int i) { return m.v[i] ? yes.v[i] : no.v[i]; });
   }
   // a < b ? a : b and b < a ? a : b: where either is NaN, or both are zeros, b
-  static LOWBIT_INLINE F min(F a, F b) { return make<F>([=](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; }); }
-  static LOWBIT_INLINE F max(F a, F b) { return make<F>([=](int i) { return b.v[i] < a.v[i] ? a.v[i] : b.v[i]; }); }
+  static LOWBIT_INLINE F min(F a, F b) {
+    return make<F>([=](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static LOWBIT_INLINE F max(F a, F b) {
+    return make<F>([=](int i) { return b.v[i] < a.v[i] ? a.v[i] : b.v[i]; });
+  }
   // nearest even, for |a| <= 2^22; anything for others, NaN included (adding 1.5 * 2^23 leaves the integer in the
   // low bits, and never converts a float that does not fit, which C++ leaves undefined)
   static LOWBIT_INLINE I round(F a) {
@@ -107,20 +163,44 @@ struct Vec {
       return int32_t(uint32_t(r) - 0x4b400000u);
     });
   }
-  static LOWBIT_INLINE F to_float(I a) { return make<F>([=](int i) { return float(a.v[i]); }); }
+  static LOWBIT_INLINE F to_float(I a) {
+    return make<F>([=](int i) { return float(a.v[i]); });
+  }
 
   // integer arithmetic
-  static LOWBIT_INLINE I iset(int32_t a) { return make<I>([=](int) { return a; }); }
-  static LOWBIT_INLINE I iadd(I a, I b) { return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) + uint32_t(b.v[i])); }); }
-  static LOWBIT_INLINE I isub(I a, I b) { return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) - uint32_t(b.v[i])); }); }
-  static LOWBIT_INLINE I imul(I a, I b) { return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) * uint32_t(b.v[i])); }); }
-  static LOWBIT_INLINE I imax(I a, I b) { return make<I>([=](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; }); }
-  static LOWBIT_INLINE I iand(I a, I b) { return make<I>([=](int i) { return a.v[i] & b.v[i]; }); }
-  static LOWBIT_INLINE I ior(I a, I b) { return make<I>([=](int i) { return a.v[i] | b.v[i]; }); }
-  static LOWBIT_INLINE I ixor(I a, I b) { return make<I>([=](int i) { return a.v[i] ^ b.v[i]; }); }
-  static LOWBIT_INLINE I shl(I a, int n) { return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) << n); }); }
-  static LOWBIT_INLINE I shr(I a, int n) { return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) >> n); }); }  // logical
-  static LOWBIT_INLINE I sra(I a, int n) { return make<I>([=](int i) { return a.v[i] >> n; }); }                     // arithmetic
+  static LOWBIT_INLINE I iset(int32_t a) {
+    return make<I>([=](int) { return a; });
+  }
+  static LOWBIT_INLINE I iadd(I a, I b) {
+    return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) + uint32_t(b.v[i])); });
+  }
+  static LOWBIT_INLINE I isub(I a, I b) {
+    return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) - uint32_t(b.v[i])); });
+  }
+  static LOWBIT_INLINE I imul(I a, I b) {
+    return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) * uint32_t(b.v[i])); });
+  }
+  static LOWBIT_INLINE I imax(I a, I b) {
+    return make<I>([=](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+  }
+  static LOWBIT_INLINE I iand(I a, I b) {
+    return make<I>([=](int i) { return a.v[i] & b.v[i]; });
+  }
+  static LOWBIT_INLINE I ior(I a, I b) {
+    return make<I>([=](int i) { return a.v[i] | b.v[i]; });
+  }
+  static LOWBIT_INLINE I ixor(I a, I b) {
+    return make<I>([=](int i) { return a.v[i] ^ b.v[i]; });
+  }
+  static LOWBIT_INLINE I shl(I a, int n) {
+    return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) << n); });
+  }
+  static LOWBIT_INLINE I shr(I a, int n) {
+    return make<I>([=](int i) { return int32_t(uint32_t(a.v[i]) >> n); });
+  }  // logical
+  static LOWBIT_INLINE I sra(I a, int n) {
+    return make<I>([=](int i) { return a.v[i] >> n; });
+  }  // arithmetic
   // bytes
   static LOWBIT_INLINE I sub_bytes(I a, I b) {
     return make<I>([=](int i) {

@@ -156,14 +156,13 @@ LOWBIT_API lowbit_status lowbit_range(const lowbit_context* context, const lowbi
  * Fails when a scale does not fit scale_type. */
 LOWBIT_API lowbit_status lowbit_choose_params(lowbit_format format, lowbit_convention convention,
                                               lowbit_type scale_type, int64_t count, const float* minimum,
-                                              const float* maximum, void* scale, void* zero_point,
-                                              lowbit_error* error);
+                                              const float* maximum, void* scale, void* zero_point, lowbit_error* error);
 
 typedef struct lowbit_quantize_args {
   size_t struct_size;
   lowbit_format format;
   lowbit_runs runs;
-  const float* x; /* rows x row_length, contiguous */
+  const float* x;  /* rows x row_length, contiguous */
   int find_params; /* 0: scale and zero_point are given. 1: they are found and written; needs every parameter to have
                       exactly one run (groups, or one per row) */
   lowbit_convention convention; /* used when find_params is 1 */
@@ -209,8 +208,8 @@ LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, siz
 /* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
  * n x groups bytes, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
-                                             const void* codes, const void* scale, const void* zero_point,
-                                             void* packed, lowbit_error* error);
+                                             const void* codes, const void* scale, const void* zero_point, void* packed,
+                                             lowbit_error* error);
 /* Reads the description back; fails on a buffer that is not packed weights of this version. */
 LOWBIT_API lowbit_status lowbit_packed_describe(const void* packed, size_t size, lowbit_weights_info* info,
                                                 lowbit_error* error);
@@ -245,8 +244,8 @@ typedef struct lowbit_matmul_args {
   lowbit_compute compute;
   int64_t act_group_size; /* groups in which float activations are quantized: 0 the weights' own, -1 whole rows, else a
                              divisor or a multiple of group_size. 8-bit x: the groups of x_scale, 0 or -1 whole rows */
-  const float* x_scale;        /* 8-bit x only: x_scale_count values */
-  int64_t x_scale_count;       /* 1, m, or m x ceil(k / act_group_size) */
+  const float* x_scale;   /* 8-bit x only: x_scale_count values */
+  int64_t x_scale_count;  /* 1, m, or m x ceil(k / act_group_size) */
   const int32_t* x_zero_point; /* 8-bit x only: x_zero_point_count values, NULL: 0 */
   int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale */
   const float* bias;           /* n values or NULL */

@@ -117,7 +117,8 @@ struct Kernels {
   const char* name;
   int lanes;
 
-  // Ranges over finite elements (docs/numerics.md). runs of `run` elements in [x, x + n), the last may be shorter.
+  // Ranges over finite elements (docs/numerics.md). runs of `run` elements in [x, x + n), the last may be shorter;
+  // +inf and -inf where a run has no finite element, so that pieces merge (ops/ turns that into 0 and 0).
   void (*range_runs)(const float* x, int64_t n, int64_t run, float* minimum, float* maximum);
   // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
   void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);

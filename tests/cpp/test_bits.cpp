@@ -63,7 +63,7 @@ TEST(bits_tails_and_guard_pages) {
           std::copy(codes.begin(), codes.end(), in);
           uint8_t* out = place(to, expected.size(), at_end, 0xff);
           k->pack_bits(in, int64_t(n), bits, out);
-          CHECK(std::memcmp(out, expected.data(), expected.size()) == 0);
+          CHECK(std::equal(expected.begin(), expected.end(), out));
           if (!at_end) CHECK_EQ(out[expected.size()], 0xff);
 
           for (const bool sign : {false, true}) {
@@ -91,7 +91,7 @@ TEST(bits_every_offset) {
         uint8_t* out = to.first<uint8_t>() + (63 - offset);
         std::copy(codes.begin(), codes.end(), in);
         k->pack_bits(in, int64_t(codes.size()), bits, out);
-        CHECK(std::memcmp(out, expected.data(), expected.size()) == 0);
+        CHECK(std::equal(expected.begin(), expected.end(), out));
         k->unpack_bits(out, int64_t(codes.size()), bits, 0, in);
         for (size_t i = 0; i < codes.size(); ++i) CHECK_EQ(in[i], codes[i] & ((1 << bits) - 1));
       }
@@ -111,7 +111,7 @@ TEST(bits_rows_through_the_abi) {
         CHECK_EQ(lowbit_pack_bits(&split.context, bits, rows, length, codes.data(), packed.data(), nullptr), LOWBIT_OK);
         for (int64_t r = 0; r < rows; ++r) {
           const std::vector<uint8_t> expected = naive_pack(codes.data() + r * length, size_t(length), bits);
-          CHECK(std::memcmp(packed.data() + size_t(r) * row_bytes, expected.data(), row_bytes) == 0);
+          CHECK(std::equal(expected.begin(), expected.end(), packed.data() + size_t(r) * row_bytes));
         }
         CHECK_EQ(lowbit_unpack_bits(&split.context, bits, 1, rows, length, packed.data(), back.data(), nullptr),
                  LOWBIT_OK);

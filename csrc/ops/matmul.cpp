@@ -1,323 +1,13 @@
-// lowbit_matmul and lowbit_matmul_int: x @ W^T in column blocks that fit the cache, rows passing over each.
-#include <algorithm>
-#include <cstring>
-
+// lowbit_matmul and lowbit_matmul_int: their arguments, checked.
 #include "../context.hpp"
 #include "../error.hpp"
-#include "../parallel.hpp"
 #include "check.hpp"
 #include "gemm_plan.hpp"
 #include "layout.hpp"
+#include "product.hpp"
 
 namespace lowbit {
 namespace {
-
-// What one call works on; both functions of the ABI come down to this.
-struct Product {
-  Context context;
-  Layout layout;
-  Plan plan;
-  const uint8_t* packed;
-  const void* x;
-  int64_t ldx;
-  lowbit_type x_type;
-  const float* x_scale;  // 8-bit x
-  int64_t x_scale_count;
-  const int32_t* x_zero;
-  int64_t x_zero_count;
-  const int32_t* b_zero;  // lowbit_matmul_int
-  int64_t b_zero_count;
-  const float* bias;
-  int activation;
-  void* out;  // float, or int32
-  int64_t ldout;
-  bool integer_result;
-  uint8_t* workspace;
-};
-
-uint8_t* prepared_row(const Product& p, int64_t row) { return p.workspace + p.plan.a_offset + row * p.plan.a_stride; }
-int32_t* sums_row(const Product& p, int64_t row) {
-  return reinterpret_cast<int32_t*>(p.workspace + p.plan.sums_offset) + row * p.plan.groups;
-}
-float* act_scale_row(const Product& p, int64_t row) {
-  return reinterpret_cast<float*>(p.workspace + p.plan.act_scale_offset) + row * p.plan.act_groups;
-}
-
-// Activations with a uint8 code are shifted to int8; their zero point goes along.
-int32_t x_zero_of(const Product& p, int64_t row) {
-  const int32_t zero = p.x_zero ? p.x_zero[p.x_zero_count == 1 ? 0 : row] : 0;
-  return p.x_type == LOWBIT_UINT8 ? int32_t(uint32_t(zero) - 128u) : zero;
-}
-
-void prepare_rows(const Product& p) {
-  const Kernels& kernels = *p.context.kernels;
-  const Plan& plan = p.plan;
-  const auto prepare = [&](int64_t row) {
-    if (plan.path == Path::kFloat) {
-      if (plan.k > 0) {
-        std::memcpy(prepared_row(p, row), static_cast<const float*>(p.x) + row * p.ldx, size_t(plan.k) * 4);
-      }
-      return;
-    }
-    if (plan.k == 0) {
-      std::memset(sums_row(p, row), 0, size_t(plan.groups) * 4);
-      return;
-    }
-    PrepareRow to = {};
-    to.k = plan.k;
-    to.group = plan.group;
-    to.group_padded = plan.group_k;
-    to.step = p.layout.step;
-    to.act_group = plan.act_group;
-    to.a = prepared_row(p, row);
-    to.sums = sums_row(p, row);
-    if (row == plan.m) {  // the row of ones
-      std::memset(to.a, 0, size_t(plan.a_stride));
-      int8_t ones[256];
-      std::memset(ones, 1, sizeof ones);
-      int32_t ignored;
-      for (int64_t k = 0; k < plan.k; k += 256) {  // one kernel group, so chunks are as good as the whole
-        to.k = std::min<int64_t>(256, plan.k - k);
-        to.group = to.group_padded = 256;
-        to.sums = &ignored;
-        kernels.prepare_codes(reinterpret_cast<const uint8_t*>(ones), 0, to);
-        to.a += 256 * kernels.bytes_per_k;
-      }
-      *sums_row(p, row) = int32_t(uint32_t(plan.k));
-    } else if (p.x_type == LOWBIT_FLOAT32) {
-      to.act_scale = act_scale_row(p, row);
-      kernels.prepare_float(static_cast<const float*>(p.x) + row * p.ldx, to);
-    } else {
-      kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
-    }
-  };
-  Context context = p.context;
-  context.max_threads = plan.max_threads;
-  constexpr int64_t kRows = 4;
-  const int64_t rows = plan.m + plan.ones;
-  parallel_for(context, ceil_div(rows, kRows), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin * kRows; row < std::min(rows, end * kRows); ++row) prepare(row);
-  });
-}
-
-// A block of columns, as kernels are told about it.
-struct Columns {
-  int64_t panel, panels;  // first, how many
-  int64_t first, n;       // columns that exist
-};
-
-PanelBlock panel_block(const Product& p, const Columns& c) {
-  const Layout& l = p.layout;
-  PanelBlock block = {};
-  block.panels = c.panels;
-  block.b = p.packed + l.code_offset() + c.panel * l.code_stride;
-  block.b_stride = l.code_stride;
-  block.bits = l.bits;
-  block.groups = l.groups;
-  block.group_k = l.group_k;
-  block.last_group_k = l.last_group_k;
-  block.scale = p.packed + l.scale_offset + c.panel * l.scale_stride;
-  block.scale_stride = l.scale_stride;
-  block.scale_half = l.scale_half;
-  block.zero = l.has_zero ? p.packed + l.zero_offset + c.panel * l.zero_stride : nullptr;
-  block.zero_stride = l.zero_stride;
-  block.zero_bits = l.zero_bits;
-  block.zero_offset = l.code_zero();
-  block.group_size = l.group;
-  return block;
-}
-
-GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
-  const Plan& plan = p.plan;
-  GemmBlock g = {};
-  g.panels = b.panels;
-  g.a_stride = plan.a_stride;
-  g.b = b.b;
-  g.b_stride = b.b_stride;
-  g.bits = b.bits;
-  g.groups = plan.groups;
-  g.group_k = plan.group_k;
-  g.last_group_k = plan.last_group_k;
-  g.segment_groups = plan.segment_groups;
-  g.sums_stride = plan.groups;
-  g.act_ratio = plan.act_ratio;
-  g.scale = b.scale;
-  g.scale_stride = b.scale_stride;
-  g.scale_half = b.scale_half;
-  g.scale_ratio = plan.scale_ratio;
-  g.zero = b.zero;
-  g.zero_stride = b.zero_stride;
-  g.zero_bits = b.zero_bits;
-  g.zero_offset = b.zero_offset;
-  g.ldc = b.panels * kPanel;
-  if (plan.unpack) {
-    const int64_t stride = p.layout.padded_k * kPanel;
-    p.context.kernels->unpack_panel(b, bytes, stride);
-    g.b = bytes;
-    g.b_stride = stride;
-    g.bits = 8;
-    g.zero = nullptr;  // bytes are code - zero + 128
-    g.zero_offset = 128;
-  }
-  return g;
-}
-
-void set_rows(const Product& p, int64_t row, int64_t rows, GemmBlock* g) {
-  g->rows = rows;
-  g->a = prepared_row(p, row);
-  g->sums = sums_row(p, row);
-  if (p.plan.act_in_sum) {
-    g->act_scale = p.x_scale ? p.x_scale + row * p.plan.act_groups : act_scale_row(p, row);
-    g->act_scale_stride = p.plan.act_groups;
-  }
-}
-
-// Scale of the whole row, multiplied in after the sum.
-void finish_float(const Product& p, int64_t row, const Columns& c, const float* sum) {
-  FinishRow f = {};
-  f.n = c.n;
-  f.has_act_scale = p.plan.path != Path::kFloat && !p.plan.act_in_sum;
-  if (f.has_act_scale) {
-    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : row] : *act_scale_row(p, row);
-  }
-  f.bias = p.bias ? p.bias + c.first : nullptr;
-  f.activation = p.activation;
-  p.context.kernels->finish_row(sum, f, static_cast<float*>(p.out) + row * p.ldout + c.first);
-}
-
-// Path::kCodes: int32 sums, corrected for zero points, are the result or are scaled to it.
-void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
-  const Kernels& kernels = *p.context.kernels;
-  const PanelBlock b = panel_block(p, c);
-  GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
-  const int64_t width = g.panels * kPanel;
-  int32_t* const sums = reinterpret_cast<int32_t*>(slice + p.plan.c_offset);
-  g.c = sums;
-
-  // Column vectors: what a byte's zero is beyond 128, the sum of (byte - 128), the scale.
-  constexpr int kMostColumns = 4 * kPanel;
-  int32_t zero[kMostColumns] = {}, column_sum[kMostColumns] = {};
-  float scale[kMostColumns] = {};
-  bool correct = p.plan.ones;
-  if (!p.plan.unpack) {  // unpacking has taken zeros out
-    for (int64_t j = 0; j < c.n; ++j) {
-      int32_t z = p.layout.code_zero();
-      if (p.integer_result) {
-        if (p.b_zero) z = int32_t(uint32_t(z) + uint32_t(p.b_zero[p.b_zero_count == 1 ? 0 : c.first + j]));
-      } else if (b.zero) {
-        z = b.zero[j / kPanel * b.zero_stride + j % kPanel];
-      }
-      zero[j] = int32_t(uint32_t(z) - 128u);
-      correct |= zero[j] != 0;
-    }
-  }
-  if (p.layout.has_scale) {
-    for (int64_t panel = 0; panel < g.panels; ++panel) {
-      const uint8_t* from = b.scale + panel * b.scale_stride;
-      if (b.scale_half) {
-        kernels.widen_half(reinterpret_cast<const uint16_t*>(from), kPanel, scale + panel * kPanel);
-      } else {
-        std::memcpy(scale + panel * kPanel, from, kPanel * 4);
-      }
-    }
-  }
-  if (p.plan.ones) {
-    set_rows(p, p.plan.m, 1, &g);
-    kernels.gemm_codes(g);
-    std::memcpy(column_sum, sums, size_t(width) * 4);
-  }
-
-  for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
-    const int64_t rows = std::min(kRowChunk, row_end - first);
-    set_rows(p, first, rows, &g);
-    kernels.gemm_codes(g);
-    for (int64_t r = 0; r < rows; ++r) {
-      int32_t* s = sums + r * width;
-      if (correct) {
-        CorrectRow row = {};
-        row.n = c.n;
-        row.a_sum = *sums_row(p, first + r);
-        row.a_zero = p.x_type == LOWBIT_FLOAT32 ? 0 : x_zero_of(p, first + r);
-        row.b_zero = zero;
-        row.column_sum = column_sum;
-        row.k = p.plan.k;
-        kernels.correct_row(s, row);
-      }
-      if (p.integer_result) {
-        std::memcpy(static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first, s, size_t(c.n) * 4);
-      } else {
-        float scaled[kMostColumns];
-        kernels.scale_row(s, c.n, scale, scaled);
-        finish_float(p, first + r, c, scaled);
-      }
-    }
-  }
-}
-
-void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
-  const Kernels& kernels = *p.context.kernels;
-  const PanelBlock b = panel_block(p, c);
-  GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
-  float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
-  g.c = sums;
-  const auto gemm = p.plan.path == Path::kGemv ? kernels.gemv_groups : kernels.gemm_groups;
-  for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
-    const int64_t rows = std::min(kRowChunk, row_end - first);
-    set_rows(p, first, rows, &g);
-    gemm(g);
-    for (int64_t r = 0; r < rows; ++r) finish_float(p, first + r, c, sums + r * g.ldc);
-  }
-}
-
-void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
-  const Kernels& kernels = *p.context.kernels;
-  PanelBlock b = panel_block(p, c);
-  float* const decoded = reinterpret_cast<float*>(slice + p.plan.panel_offset);
-  FloatBlock g = {};
-  g.rows = row_end - row_begin;
-  g.panels = c.panels;
-  g.a_stride = p.plan.a_stride / 4;
-  g.b = decoded;
-  g.c = reinterpret_cast<float*>(slice + p.plan.c_offset);
-  g.ldc = c.panels * kPanel;
-  int64_t k = 0;
-  do {  // once where k is 0: the sums are 0 then
-    b.k_begin = k;
-    b.k_end = std::min(p.plan.k, k + kSegment);
-    kernels.decode_panel(b, decoded);
-    g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + k;
-    g.k = b.k_end - b.k_begin;
-    g.first = k == 0;
-    kernels.gemm_float(g);
-    k = b.k_end;
-  } while (k < p.plan.k);
-  for (int64_t r = 0; r < g.rows; ++r) finish_float(p, row_begin + r, c, g.c + r * g.ldc);
-}
-
-void run(const Product& p) {
-  const Plan& plan = p.plan;
-  if (plan.m == 0 || plan.n == 0) return;
-  prepare_rows(p);
-  Context context = p.context;
-  context.max_threads = plan.max_threads;
-  parallel_for(context, plan.column_blocks * plan.row_blocks, [&](int64_t begin, int64_t end, int thread_id) {
-    uint8_t* const slice = p.workspace + plan.thread_offset + thread_id * plan.thread_stride;
-    for (int64_t task = begin; task < end; ++task) {
-      Columns c;
-      c.panel = task / plan.row_blocks * plan.block_panels;
-      c.panels = std::min(plan.block_panels, p.layout.panels - c.panel);
-      c.first = c.panel * kPanel;
-      c.n = std::min(plan.n - c.first, c.panels * kPanel);
-      const int64_t row = task % plan.row_blocks * plan.rows_per_task;
-      const int64_t row_end = std::min(plan.m, row + plan.rows_per_task);
-      switch (plan.path) {
-        case Path::kCodes: codes_task(p, c, row, row_end, slice); break;
-        case Path::kFloat: float_task(p, c, row, row_end, slice); break;
-        default: groups_task(p, c, row, row_end, slice); break;
-      }
-    }
-  });
-}
 
 lowbit_status check_workspace(const Plan& plan, void* workspace, size_t size, lowbit_error* error) {
   if (plan.size > 0 && (!workspace || !aligned(workspace, LOWBIT_ALIGNMENT))) {
@@ -331,33 +21,56 @@ lowbit_status check_workspace(const Plan& plan, void* workspace, size_t size, lo
   return LOWBIT_OK;
 }
 
-lowbit_status check_shape(int64_t m, int64_t k, const Layout& l, const char* name, lowbit_error* error) {
-  if (m < 0) return fail(error, LOWBIT_INVALID_VALUE, "m: must be at least 0, got %lld", static_cast<long long>(m));
-  if (k != l.k) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", name,
-                static_cast<long long>(k), static_cast<long long>(l.k));
-  }
-  return LOWBIT_OK;
-}
-
 lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, const char* name, lowbit_error* error) {
   if (stride >= width || m <= 1) return LOWBIT_OK;
   return fail(error, LOWBIT_INVALID_VALUE, "%s: must be at least %lld, got %lld", name, static_cast<long long>(width),
               static_cast<long long>(stride));
 }
 
-bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
-
-// Everything but pointers to data: what the workspace depends on.
-lowbit_status plan_matmul(const lowbit_context* opaque, const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
-  if (!get_context(opaque, &p->context, error)) return LOWBIT_INVALID_VALUE;
+// What both functions ask of their context, weights and shape; `name` is the left operand's.
+template <class Args>
+lowbit_status open_product(const lowbit_context* context, const Args* a, const char* name, Product* p,
+                           lowbit_error* error) {
+  if (!get_context(context, &p->context, error)) return LOWBIT_INVALID_VALUE;
   if (!a || a->struct_size != sizeof *a) {
     return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL and struct_size must be %zu", sizeof *a);
   }
   lowbit_weights_info info;
   if (const lowbit_status status = read_layout(a->weights, a->weights_size, &info, &p->layout, error)) return status;
+  if (a->m < 0) {
+    return fail(error, LOWBIT_INVALID_VALUE, "m: must be at least 0, got %lld", static_cast<long long>(a->m));
+  }
+  if (a->k != p->layout.k) {
+    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", name,
+                static_cast<long long>(a->k), static_cast<long long>(p->layout.k));
+  }
+  p->packed = static_cast<const uint8_t*>(a->weights);
+  return LOWBIT_OK;
+}
+
+// The same for their data and workspace, once planned.
+template <class Args>
+lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name, Product* p,
+                        lowbit_error* error) {
+  const int64_t n = p->layout.n;
+  if (const lowbit_status status = check_stride(ldx, a.m, a.k, ldx_name, error)) return status;
+  if (const lowbit_status status = check_stride(a.ldout, a.m, n, "ldout", error)) return status;
+  if (!x && a.m > 0 && a.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "%s: must not be NULL", name);
+  if (!a.out && a.m > 0 && n > 0) return fail(error, LOWBIT_INVALID_VALUE, "out: must not be NULL");
+  p->x = x;
+  p->ldx = ldx;
+  p->out = a.out;
+  p->ldout = a.ldout;
+  p->workspace = static_cast<uint8_t*>(a.workspace);
+  return check_workspace(p->plan, a.workspace, a.workspace_size, error);
+}
+
+bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
+
+// Everything but pointers to data: what the workspace depends on.
+lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
+  if (const lowbit_status status = open_product(context, a, "x", p, error)) return status;
   const Layout& l = p->layout;
-  if (const lowbit_status status = check_shape(a->m, a->k, l, "x", error)) return status;
   if (!l.has_scale) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "weights: plain codes without a scale; use matmul_int, or pack a quantized array");
@@ -396,16 +109,10 @@ lowbit_status plan_matmul(const lowbit_context* opaque, const lowbit_matmul_args
   return LOWBIT_OK;
 }
 
-lowbit_status plan_matmul_int(const lowbit_context* opaque, const lowbit_matmul_int_args* a, Product* p,
+lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* a, Product* p,
                               lowbit_error* error) {
-  if (!get_context(opaque, &p->context, error)) return LOWBIT_INVALID_VALUE;
-  if (!a || a->struct_size != sizeof *a) {
-    return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL and struct_size must be %zu", sizeof *a);
-  }
-  lowbit_weights_info info;
-  if (const lowbit_status status = read_layout(a->weights, a->weights_size, &info, &p->layout, error)) return status;
+  if (const lowbit_status status = open_product(context, a, "a", p, error)) return status;
   const Layout& l = p->layout;
-  if (const lowbit_status status = check_shape(a->m, a->k, l, "a", error)) return status;
   if (l.bits != 8 || l.groups != 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "weights: must be 8-bit codes without groups, got %s",
                 l.bits != 8 ? "fewer bits" : "groups");
@@ -446,30 +153,19 @@ lowbit_status lowbit_matmul_workspace(const lowbit_context* context, const lowbi
 lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args, lowbit_error* error) {
   Product p = {};
   if (const lowbit_status status = plan_matmul(context, args, &p, error)) return status;
-  const int64_t m = args->m, n = p.layout.n;
-  if (const lowbit_status status = check_stride(args->ldx, m, args->k, "ldx", error)) return status;
-  if (const lowbit_status status = check_stride(args->ldout, m, n, "ldout", error)) return status;
-  if (!args->x && m > 0 && args->k > 0) return fail(error, LOWBIT_INVALID_VALUE, "x: must not be NULL");
-  if (!args->out && m > 0 && n > 0) return fail(error, LOWBIT_INVALID_VALUE, "out: must not be NULL");
-  if (args->x_type != LOWBIT_FLOAT32 && !args->x_scale && m > 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
-  }
-  if (const lowbit_status status = check_workspace(p.plan, args->workspace, args->workspace_size, error)) return status;
-  p.packed = static_cast<const uint8_t*>(args->weights);
-  p.x = args->x;
-  p.ldx = args->ldx;
-  p.x_type = args->x_type;
   if (args->x_type != LOWBIT_FLOAT32) {
+    if (!args->x_scale && args->m > 0) {
+      return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
+    }
     p.x_scale = args->x_scale;
     p.x_scale_count = args->x_scale_count;
     p.x_zero = args->x_zero_point;
     p.x_zero_count = args->x_zero_point_count;
   }
+  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", &p, error)) return status;
+  p.x_type = args->x_type;
   p.bias = args->bias;
   p.activation = args->activation;
-  p.out = args->out;
-  p.ldout = args->ldout;
-  p.workspace = static_cast<uint8_t*>(args->workspace);
   run(p);
   return ok(error);
 }
@@ -487,24 +183,13 @@ lowbit_status lowbit_matmul_int(const lowbit_context* context, const lowbit_matm
                                 lowbit_error* error) {
   Product p = {};
   if (const lowbit_status status = plan_matmul_int(context, args, &p, error)) return status;
-  const int64_t m = args->m, n = p.layout.n;
-  if (const lowbit_status status = check_stride(args->lda, m, args->k, "lda", error)) return status;
-  if (const lowbit_status status = check_stride(args->ldout, m, n, "ldout", error)) return status;
-  if (!args->a && m > 0 && args->k > 0) return fail(error, LOWBIT_INVALID_VALUE, "a: must not be NULL");
-  if (!args->out && m > 0 && n > 0) return fail(error, LOWBIT_INVALID_VALUE, "out: must not be NULL");
-  if (const lowbit_status status = check_workspace(p.plan, args->workspace, args->workspace_size, error)) return status;
-  p.packed = static_cast<const uint8_t*>(args->weights);
-  p.x = args->a;
-  p.ldx = args->lda;
+  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", &p, error)) return status;
   p.x_type = args->a_type;
   p.x_zero = args->a_zero_point;
   p.x_zero_count = args->a_zero_point_count;
   p.b_zero = args->b_zero_point;
   p.b_zero_count = args->b_zero_point_count;
-  p.out = args->out;
-  p.ldout = args->ldout;
   p.integer_result = true;
-  p.workspace = static_cast<uint8_t*>(args->workspace);
   run(p);
   return ok(error);
 }

@@ -132,7 +132,9 @@ LOWBIT_API lowbit_status lowbit_unpack_bits(const lowbit_context* context, int b
  *   axis c of (o, c, i, last), i and last trailing it:
  *                        run = row_length = last, rows_per_param = i, params = c
  *   last axis            run = 1, rows_per_param = 1, params = row_length
- *   groups of g          run = g, rows_per_param = 1, params = rows * ceil(row_length / g) */
+ *   groups of g          run = g, rows_per_param = 1, params = rows * ceil(row_length / g)
+ * rows must be a multiple of rows_per_param, the number of runs (rows / rows_per_param * P) a multiple of params, and
+ * there are at most 2^56 elements. */
 typedef struct lowbit_runs {
   int64_t rows, row_length, run, rows_per_param, params;
 } lowbit_runs;
@@ -172,7 +174,8 @@ typedef struct lowbit_quantize_args {
   void* codes;      /* 8 bits: rows x row_length bytes; below: rows of packed bits, as lowbit_pack_bits writes them */
 } lowbit_quantize_args;
 
-/* find_params = 1 and a scale that does not fit scale_type: fails after outputs have been written. */
+/* Given scales must be finite and not 0, given zero points within the format's range. find_params = 1 and a scale that
+ * does not fit scale_type: fails after outputs have been written. */
 LOWBIT_API lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args,
                                          lowbit_error* error);
 

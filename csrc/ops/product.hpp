@@ -1,0 +1,37 @@
+// One matrix product, checked and planned: what lowbit_matmul and lowbit_matmul_int come down to.
+#pragma once
+
+#include <cstdint>
+
+#include "../context.hpp"
+#include "gemm_plan.hpp"
+#include "layout.hpp"
+
+namespace lowbit {
+
+struct Product {
+  Context context;
+  Layout layout;
+  Plan plan;
+  const uint8_t* packed;
+  const void* x;
+  int64_t ldx;
+  lowbit_type x_type;
+  const float* x_scale;  // 8-bit x
+  int64_t x_scale_count;
+  const int32_t* x_zero;
+  int64_t x_zero_count;
+  const int32_t* b_zero;  // lowbit_matmul_int
+  int64_t b_zero_count;
+  const float* bias;
+  int activation;
+  void* out;  // float, or int32
+  int64_t ldout;
+  bool integer_result;
+  uint8_t* workspace;
+};
+
+// Computes p.out. Everything in p has been checked.
+void run(const Product& p);
+
+}  // namespace lowbit

@@ -131,7 +131,7 @@ void work(Worker* worker, int thread_id) {
     help(thread_id);
     if (spin_until(offered)) continue;
     std::unique_lock<std::mutex> lock(worker->mutex);
-    worker->asleep.store(true);
+    worker->asleep.exchange(true);
     worker->wake.wait(lock, offered);
     worker->asleep.store(false);
   }
@@ -176,15 +176,16 @@ void Pool::run(void*, int64_t n, int max_threads, lowbit_task task, void* arg) {
   state->arg = arg;
   state->done.store(0, std::memory_order_relaxed);
   // Sequentially consistent, like the sleeper's `asleep` and the loads of both: either the waker sees the sleeper or
-  // the sleeper sees the work. `done` and `caller_asleep` go by the same rule.
-  state->ticket.store(static_cast<uint64_t>(threads) << kItemBits | static_cast<uint64_t>(n));
+  // the sleeper sees the work. `done` and `caller_asleep` go by the same rule. Exchanges, not stores: qemu-user lets a
+  // load pass the store-release before it (a test hung once in ARM emulation), and hardware pays the same for both.
+  state->ticket.exchange(static_cast<uint64_t>(threads) << kItemBits | static_cast<uint64_t>(n));
   wake_workers(std::min(state->started, threads - 1));
   help(0);
 
   const auto finished = [n] { return state->done.load() == n; };
   if (!spin_until(finished)) {
     std::unique_lock<std::mutex> lock(state->caller_mutex);
-    state->caller_asleep.store(true);
+    state->caller_asleep.exchange(true);
     state->caller_wake.wait(lock, finished);
     state->caller_asleep.store(false);
   }

@@ -1,4 +1,5 @@
-// Dot products of four bytes a lane in one instruction, u8 codes x s8 activations (VNNI): Words { dot }.
+// Dot products of four bytes a lane in one instruction (VNNI: u8 codes x s8 activations; sdot: both signed):
+// Words { dot }.
 #pragma once
 
 #include "../isa/begin.hpp"

@@ -173,6 +173,39 @@ std::vector<float> row_float32(const Weights& w, const float* x, const std::vect
   return out;
 }
 
+lowbit_status query(const lowbit_context* c, const lowbit_matmul_args* a, size_t* size, lowbit_error* error) {
+  return lowbit_matmul_workspace(c, a, size, error);
+}
+lowbit_status query(const lowbit_context* c, const lowbit_matmul_int_args* a, size_t* size, lowbit_error* error) {
+  return lowbit_matmul_int_workspace(c, a, size, error);
+}
+lowbit_status call(const lowbit_context* c, const lowbit_matmul_args* a, lowbit_error* error) {
+  return lowbit_matmul(c, a, error);
+}
+lowbit_status call(const lowbit_context* c, const lowbit_matmul_int_args* a, lowbit_error* error) {
+  return lowbit_matmul_int(c, a, error);
+}
+
+// Fills in weights, m, k and ldout, a dirty workspace of exactly the size asked for, and calls.
+template <class Args>
+void multiply(const lowbit::Kernels* kernels, const Weights& w, int64_t m, Args args) {
+  const lowbit_context context = context_of(kernels);
+  lowbit_error error = {};
+  args.struct_size = sizeof args;
+  args.weights = w.packed;
+  args.weights_size = w.size;
+  args.m = m;
+  args.k = w.info.k;
+  args.ldout = w.info.n;
+  size_t size = 0;
+  CHECK_EQ(query(&context, &args, &size, &error), LOWBIT_OK);
+  const Guarded workspace(size);
+  args.workspace = workspace.last<uint8_t>(size);
+  args.workspace_size = size;
+  std::memset(args.workspace, 0xff, size);
+  CHECK_EQ(call(&context, &args, &error), LOWBIT_OK);
+}
+
 bool same(float a, float b) { return std::memcmp(&a, &b, 4) == 0 || (std::isnan(a) && std::isnan(b)); }
 
 struct Case {
@@ -209,15 +242,9 @@ void check_case(const Case& c, uint32_t seed) {
   std::copy(bias.begin(), bias.end(), bias_at);
 
   for (const lowbit::Kernels* kernels : lowbit::all_kernels()) {
-    const lowbit_context context = context_of(kernels);
     float* const out = out_memory.last<float>(size_t(c.m * c.n));
     std::memset(out, 0xff, size_t(c.m * c.n) * 4);
     lowbit_matmul_args args = {};
-    args.struct_size = sizeof args;
-    args.weights = w.packed;
-    args.weights_size = w.size;
-    args.m = c.m;
-    args.k = c.k;
     args.x_type = LOWBIT_FLOAT32;
     args.x = x;
     args.ldx = c.k;
@@ -225,15 +252,7 @@ void check_case(const Case& c, uint32_t seed) {
     args.act_group_size = c.act;
     args.bias = bias.empty() ? nullptr : bias_at;
     args.out = out;
-    args.ldout = c.n;
-    lowbit_error error = {};
-    size_t size = 0;
-    CHECK_EQ(lowbit_matmul_workspace(&context, &args, &size, &error), LOWBIT_OK);
-    const Guarded workspace(size);
-    args.workspace = workspace.last<uint8_t>(size);
-    args.workspace_size = size;
-    std::memset(args.workspace, 0xff, size);
-    CHECK_EQ(lowbit_matmul(&context, &args, &error), LOWBIT_OK);
+    multiply(kernels, w, c.m, args);
     for (int64_t row = 0; row < c.m; ++row) {
       const std::vector<float> expected = c.compute == LOWBIT_COMPUTE_INT8 ? row_int8(w, x + row * c.k, c.act, bias)
                                                                            : row_float32(w, x + row * c.k, bias);
@@ -297,22 +316,11 @@ TEST(extreme_products_do_not_saturate) {
           CHECK_EQ(lowbit_pack_weights(&context, &w.info, codes.data(), nullptr, nullptr, w.packed, &error), LOWBIT_OK);
           int32_t out[2] = {};
           lowbit_matmul_int_args args = {};
-          args.struct_size = sizeof args;
-          args.weights = w.packed;
-          args.weights_size = w.size;
-          args.m = 1;
-          args.k = k;
           args.a_type = LOWBIT_INT8;
           args.a = left.data();
           args.lda = k;
           args.out = out;
-          args.ldout = 2;
-          size_t size = 0;
-          CHECK_EQ(lowbit_matmul_int_workspace(&context, &args, &size, &error), LOWBIT_OK);
-          const Guarded workspace(size);
-          args.workspace = workspace.last<uint8_t>(size);
-          args.workspace_size = size;
-          CHECK_EQ(lowbit_matmul_int(&context, &args, &error), LOWBIT_OK);
+          multiply(kernels, w, 1, args);
           CHECK_EQ(out[0], int32_t(k * code * a));
           CHECK_EQ(out[1], int32_t(k * code * a));
         }
@@ -345,14 +353,8 @@ TEST(matmul_int_is_exact) {
         for (int64_t i = 0; i < count; ++i) b_zero.push_back(pick(random, -200, 200));
       }
       for (const lowbit::Kernels* kernels : lowbit::all_kernels()) {
-        const lowbit_context context = context_of(kernels);
         int32_t* const out = out_memory.last<int32_t>(size_t(m * n));
         lowbit_matmul_int_args args = {};
-        args.struct_size = sizeof args;
-        args.weights = w.packed;
-        args.weights_size = w.size;
-        args.m = m;
-        args.k = k;
         args.a_type = a_signed ? LOWBIT_INT8 : LOWBIT_UINT8;
         args.a = left;
         args.lda = k;
@@ -361,15 +363,7 @@ TEST(matmul_int_is_exact) {
         args.b_zero_point = b_zero.empty() ? nullptr : b_zero.data();
         args.b_zero_point_count = int64_t(b_zero.size());
         args.out = out;
-        args.ldout = n;
-        lowbit_error error = {};
-        size_t size = 0;
-        CHECK_EQ(lowbit_matmul_int_workspace(&context, &args, &size, &error), LOWBIT_OK);
-        const Guarded workspace(size);
-        args.workspace = workspace.last<uint8_t>(size);
-        args.workspace_size = size;
-        std::memset(args.workspace, 0xff, size);
-        CHECK_EQ(lowbit_matmul_int(&context, &args, &error), LOWBIT_OK);
+        multiply(kernels, w, m, args);
         bool right = true;
         for (int64_t i = 0; i < m * n; ++i) {
           const int64_t row = i / n, column = i % n;
@@ -404,14 +398,8 @@ TEST(matmul_of_quantized_rows) {
       zero.push_back(pick(random, 0, 255));
     }
     for (const lowbit::Kernels* kernels : lowbit::all_kernels()) {
-      const lowbit_context context = context_of(kernels);
       std::vector<float> out(size_t(m * n));
       lowbit_matmul_args args = {};
-      args.struct_size = sizeof args;
-      args.weights = w.packed;
-      args.weights_size = w.size;
-      args.m = m;
-      args.k = k;
       args.x_type = LOWBIT_UINT8;
       args.x = x.data();
       args.ldx = k;
@@ -420,14 +408,7 @@ TEST(matmul_of_quantized_rows) {
       args.x_zero_point = zero.data();
       args.x_zero_point_count = m;
       args.out = out.data();
-      args.ldout = n;
-      lowbit_error error = {};
-      size_t size = 0;
-      CHECK_EQ(lowbit_matmul_workspace(&context, &args, &size, &error), LOWBIT_OK);
-      const Guarded workspace(size);
-      args.workspace = workspace.last<uint8_t>(size);
-      args.workspace_size = size;
-      CHECK_EQ(lowbit_matmul(&context, &args, &error), LOWBIT_OK);
+      multiply(kernels, w, m, args);
       for (int64_t i = 0; i < m * n; ++i) {
         int32_t sum = 0;
         for (int64_t j = 0; j < k; ++j) {
@@ -443,7 +424,7 @@ TEST(matmul_of_quantized_rows) {
 
 // Activation functions have the same bits everywhere and are near the true ones.
 TEST(activation_functions) {
-  const int64_t m = 1, k = 1, n = 4001;
+  const int64_t k = 1, n = 4001;
   std::mt19937 random(9);
   Weights w = make_weights(random, LOWBIT_INT(8), n, k, 0, LOWBIT_FLOAT32, false);
   std::vector<float> bias;
@@ -452,26 +433,14 @@ TEST(activation_functions) {
   for (const auto activation : {LOWBIT_RELU, LOWBIT_GELU, LOWBIT_GELU_TANH, LOWBIT_SILU}) {
     std::vector<float> first;
     for (const lowbit::Kernels* kernels : lowbit::all_kernels()) {
-      const lowbit_context context = context_of(kernels);
       std::vector<float> out(static_cast<size_t>(n));
       lowbit_matmul_args args = {};
-      args.struct_size = sizeof args;
-      args.weights = w.packed;
-      args.weights_size = w.size;
-      args.m = m;
-      args.k = k;
       args.x_type = LOWBIT_FLOAT32;
       args.x = &x;
       args.bias = bias.data();
       args.activation = activation;
       args.out = out.data();
-      lowbit_error error = {};
-      size_t size = 0;
-      CHECK_EQ(lowbit_matmul_workspace(&context, &args, &size, &error), LOWBIT_OK);
-      const Guarded workspace(size);
-      args.workspace = workspace.last<uint8_t>(size);
-      args.workspace_size = size;
-      CHECK_EQ(lowbit_matmul(&context, &args, &error), LOWBIT_OK);
+      multiply(kernels, w, 1, args);
       if (first.empty()) first = out;
       CHECK(std::memcmp(first.data(), out.data(), out.size() * 4) == 0);
       for (int64_t i = 0; i < n; ++i) {

@@ -265,6 +265,11 @@ CASES = {
         ValueError,
         ["act_group_size: ", "70000", "65536"],
     ),
+    "spin below 0": (
+        lambda: lb.set_num_threads(1, spin_microseconds=-1),
+        ValueError,
+        ["spin_microseconds: ", "-1", "0 to 1000000"],
+    ),
     "threads 0": (lambda: lb.set_num_threads(0), ValueError, ["n: ", "0", "1 to 1024"]),
     "threads -1": (lambda: lb.num_threads(-1).__enter__(), ValueError, ["n: ", "-1", "1 to 1024"]),
     "threads 1025": (lambda: lb.num_threads(1025).__enter__(), ValueError, ["n: ", "1025", "1 to 1024"]),

@@ -336,6 +336,20 @@ print(seen, lb.get_num_threads())
     assert out.strip() == "[3, 5] 2"
 
 
+def test_workers_that_do_not_spin_give_the_same():
+    out = run_script("""
+import hashlib, numpy as np, lowbit as lb
+rng = np.random.default_rng(0)
+w = lb.pack_weights(lb.quantize(rng.standard_normal((512, 512), np.float32), "int4", group_size=32))
+x = rng.standard_normal((64, 512), np.float32)
+for spin in (100, 0, 1000):
+    lb.set_num_threads(4, spin_microseconds=spin)
+    print(hashlib.sha256(b"".join((x @ w).tobytes() for _ in range(20))).hexdigest())
+""")
+    assert len(out.split()) == 3
+    assert len(set(out.split())) == 1
+
+
 def test_environment_sets_the_number():
     script = "import lowbit; print(lowbit.get_num_threads())"
     assert run_script(script, environment={"LOWBIT_NUM_THREADS": 3, "OMP_NUM_THREADS": 2}).strip() == "3"

@@ -61,19 +61,24 @@ def use_isa(name: str) -> Iterator[None]:
         _isa.reset(token)
 
 
-def set_num_threads(n: int) -> None:
+def set_num_threads(n: int, *, spin_microseconds: int | None = None) -> None:
     """Set the number of threads of all later calls in this process; results do not depend on it.
 
     Args:
         n: 1 to 1024. The default is ``LOWBIT_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the CPUs this process may
             use.
+        spin_microseconds: how long an idle worker looks for the next call before it sleeps, 0 to 1000000. 100 at
+            first: calls in a row then find their workers awake; 0 leaves the cores to others at once. None: as it is.
 
     Raises:
-        TypeError: n is not an integer.
-        ValueError: n is out of range.
+        TypeError: an argument is not an integer.
+        ValueError: an argument is out of range.
     """
     global _process_threads
-    _process_threads = integer("n", n, 1, _core.MAX_THREADS)
+    threads = integer("n", n, 1, _core.MAX_THREADS)
+    if spin_microseconds is not None:
+        _core.set_spin_microseconds(integer("spin_microseconds", spin_microseconds, 0, 1_000_000))
+    _process_threads = threads
 
 
 def get_num_threads() -> int:

@@ -13,8 +13,8 @@ struct PairWords {
 };
 
 struct Tile : PairTile<PairWords> {
-  static constexpr int kCodesRows = 3, kCodesVecs = 2;    // 6 sums + 4 codes + 2 activations + mask
-  static constexpr int kGroupsRows = 3, kGroupsVecs = 1;  // 3 + 3 float sums + 2 + 2 + mask
+  static constexpr int kCodesRows = 4, kCodesVecs = 2;    // 8 sums + 4 codes + 2 activations + mask
+  static constexpr int kGroupsRows = 4, kGroupsVecs = 1;  // 4 + 4 float sums + 2 + 2 + mask
   static constexpr int kFloatRows = 6, kFloatVecs = 2;    // 12 sums + 2 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 2;
 };

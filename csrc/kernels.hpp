@@ -46,7 +46,7 @@ struct GemmBlock {
   ptrdiff_t scale_stride;  // bytes from panel to panel
   int scale_half;          // 1: float16
   int64_t scale_ratio;     // kernel groups that share one weight scale
-  const uint8_t* zero;     // as load_zero reads them (vec/zero.hpp), less zero_offset; null: every zero is zero_offset
+  const uint8_t* zero;     // as load_zero reads them (kernels/codes-inl.hpp); null: every zero is zero_offset
   ptrdiff_t zero_stride;
   int zero_bits;  // 1, 2, 4 or 8
   int32_t zero_offset;

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "../kernels.hpp"
+#include "widths-inl.hpp"
 
 #include "../isa/begin.hpp"
 
@@ -101,43 +102,25 @@ struct Stream {
   }
 };
 
-template <int kBits>
-void pack_stream(const uint8_t* codes, int64_t n, uint8_t* packed) {
-  Stream<kBits>::pack(codes, n, packed);
-}
-
-template <int kBits>
-void unpack_stream(const uint8_t* packed, int64_t n, int sign_extend, uint8_t* codes) {
-  return sign_extend ? Stream<kBits>::template unpack<true>(packed, n, codes)
-                     : Stream<kBits>::template unpack<false>(packed, n, codes);
-}
-
 void pack_bits(const uint8_t* codes, int64_t n, int bits, uint8_t* packed) {
-  switch (bits) {
-    case 1: return pack_stream<1>(codes, n, packed);
-    case 2: return pack_stream<2>(codes, n, packed);
-    case 3: return pack_stream<3>(codes, n, packed);
-    case 4: return pack_stream<4>(codes, n, packed);
-    case 5: return pack_stream<5>(codes, n, packed);
-    case 6: return pack_stream<6>(codes, n, packed);
-    case 7: return pack_stream<7>(codes, n, packed);
-    default:
-      if (n > 0) __builtin_memcpy(packed, codes, size_t(n));
-  }
+  with_bits(bits, [&](auto width) LOWBIT_ALWAYS {
+    if constexpr (width.value < 8) {
+      Stream<width.value>::pack(codes, n, packed);
+    } else if (n > 0) {
+      __builtin_memcpy(packed, codes, size_t(n));
+    }
+  });
 }
 
 void unpack_bits(const uint8_t* packed, int64_t n, int bits, int sign_extend, uint8_t* codes) {
-  switch (bits) {
-    case 1: return unpack_stream<1>(packed, n, sign_extend, codes);
-    case 2: return unpack_stream<2>(packed, n, sign_extend, codes);
-    case 3: return unpack_stream<3>(packed, n, sign_extend, codes);
-    case 4: return unpack_stream<4>(packed, n, sign_extend, codes);
-    case 5: return unpack_stream<5>(packed, n, sign_extend, codes);
-    case 6: return unpack_stream<6>(packed, n, sign_extend, codes);
-    case 7: return unpack_stream<7>(packed, n, sign_extend, codes);
-    default:
-      if (n > 0) __builtin_memcpy(codes, packed, size_t(n));
-  }
+  with_bits(bits, [&](auto width) LOWBIT_ALWAYS {
+    if constexpr (width.value < 8) {
+      using Bits = Stream<width.value>;
+      sign_extend ? Bits::template unpack<true>(packed, n, codes) : Bits::template unpack<false>(packed, n, codes);
+    } else if (n > 0) {
+      __builtin_memcpy(codes, packed, size_t(n));
+    }
+  });
 }
 
 #include "../isa/end.hpp"

@@ -12,6 +12,8 @@
 // k and s = d mod (8 / w).
 #pragma once
 
+#include "widths-inl.hpp"
+
 #include "../isa/begin.hpp"
 
 template <int kBits>
@@ -52,11 +54,6 @@ struct Codes {
     if constexpr (from < to) return Vec::iand(Vec::shl(v, to - from), Vec::iset(mask));
     return Vec::iand(v, Vec::iset(mask));
   }
-};
-
-template <int n>
-struct Constant {
-  static constexpr int value = n;
 };
 
 // Calls fn(Constant<d>()) for d = 0 … n - 1.

@@ -171,16 +171,7 @@ void gemv_bits(const GemmBlock& g) {
 }
 
 void gemv_groups(const GemmBlock& g) {
-  switch (g.bits) {
-    case 1: return gemv_bits<1>(g);
-    case 2: return gemv_bits<2>(g);
-    case 3: return gemv_bits<3>(g);
-    case 4: return gemv_bits<4>(g);
-    case 5: return gemv_bits<5>(g);
-    case 6: return gemv_bits<6>(g);
-    case 7: return gemv_bits<7>(g);
-    default: return gemv_bits<8>(g);
-  }
+  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS { gemv_bits<bits.value>(g); });
 }
 
 #include "../isa/end.hpp"

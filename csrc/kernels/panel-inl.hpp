@@ -69,28 +69,13 @@ void decode_bits_panel(const PanelBlock& p, float* out) {
 }
 
 void unpack_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
-  switch (p.bits) {
-    case 1: return unpack_bits_panel<1>(p, out, out_stride);
-    case 2: return unpack_bits_panel<2>(p, out, out_stride);
-    case 3: return unpack_bits_panel<3>(p, out, out_stride);
-    case 4: return unpack_bits_panel<4>(p, out, out_stride);
-    case 5: return unpack_bits_panel<5>(p, out, out_stride);
-    case 6: return unpack_bits_panel<6>(p, out, out_stride);
-    default: return unpack_bits_panel<7>(p, out, out_stride);
-  }
+  with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS {
+    if constexpr (bits.value < 8) unpack_bits_panel<bits.value>(p, out, out_stride);  // bytes are what they are
+  });
 }
 
 void decode_panel(const PanelBlock& p, float* out) {
-  switch (p.bits) {
-    case 1: return decode_bits_panel<1>(p, out);
-    case 2: return decode_bits_panel<2>(p, out);
-    case 3: return decode_bits_panel<3>(p, out);
-    case 4: return decode_bits_panel<4>(p, out);
-    case 5: return decode_bits_panel<5>(p, out);
-    case 6: return decode_bits_panel<6>(p, out);
-    case 7: return decode_bits_panel<7>(p, out);
-    default: return decode_bits_panel<8>(p, out);
-  }
+  with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS { decode_bits_panel<bits.value>(p, out); });
 }
 
 #include "../isa/end.hpp"

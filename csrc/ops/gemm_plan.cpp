@@ -109,8 +109,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     size += round_up(bytes, LOWBIT_ALIGNMENT);
     return at;
   };
-  // A line more than a power of two: a tile's rows at the same k would share one cache set (12 rows in 8 ways: float32
-  // at K = 4096 ran at 0.8 of the speed it has with this).
+  // A line more than a power of two: a tile's rows at the same k would share one cache set, 12 rows in 8 ways.
   p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
   if (!multiply(&a_bytes, rows, p->a_stride + (p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {

@@ -42,7 +42,9 @@ py::tuple formats() {
     lowbit_format_info info{};
     info.struct_size = sizeof info;
     check(lowbit_format_describe(format, &info, &error), error);
-    list.append(py::make_tuple(info.name, info.format, info.bits, info.qmin, info.qmax));
+    list.append(py::make_tuple(info.name, info.format, info.bits, static_cast<int>(info.kind), info.qmin, info.qmax,
+                               info.max_value, info.group_size, static_cast<int>(info.scale_type),
+                               info.has_global_scale != 0));
   }
   return py::tuple(list);
 }

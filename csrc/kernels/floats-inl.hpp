@@ -29,6 +29,7 @@ LOWBIT_INLINE float power(int n) {
 
 template <bool kFnuz, bool kSaturate, bool kStochastic>
 struct FloatEncoder {
+  static constexpr bool kRandom = kStochastic;
   int shift, sign_shift;
   bool has_subnormals;
   Vec::F least_normal, magic, most, draws;
@@ -84,6 +85,7 @@ struct FloatEncoder {
 // it saturates.
 template <Rounding::Mode kMode>
 struct PowerEncoder {
+  static constexpr bool kRandom = false;
   bool saturate;
 
   LOWBIT_INLINE explicit PowerEncoder(bool s) : saturate(s) {}
@@ -146,27 +148,22 @@ LOWBIT_INLINE void store_codes(uint16_t* p, Vec::I a) { Vec::store_u16(p, a); }
 LOWBIT_INLINE void store_codes_n(uint8_t* p, Vec::I a, int n) { Vec::store_u8_n(p, a, n); }
 LOWBIT_INLINE void store_codes_n(uint16_t* p, Vec::I a, int n) { Vec::store_u16_n(p, a, n); }
 
-// Calls fn(i) for vectors that cover [0, n), n >= kLanes; the last may overlap the one before.
+// Calls fn(i) for vectors that cover [0, n), n >= kLanes; the last may overlap the one before. One copy of fn: there are
+// many of these loops, and the CPU looks ahead as far as unrolling would.
 template <class Fn>
 LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
-  constexpr int64_t kLanes = Vec::kLanes;
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+  const int64_t last = n - Vec::kLanes;
+  for (int64_t i = 0;; i = i + Vec::kLanes < last ? i + Vec::kLanes : last) {
     fn(i);
-    fn(i + kLanes);
-    fn(i + 2 * kLanes);
-    fn(i + 3 * kLanes);
+    if (i == last) return;
   }
-  for (; i + kLanes <= n; i += kLanes) fn(i);
-  if (i < n) fn(n - kLanes);
 }
 
 template <class Code, class Encoder>
-LOWBIT_INLINE void encode_with(const Encoder& encoder, const float* x, int64_t n, const Rounding& how, Code* codes) {
-  const bool stochastic = how.mode == Rounding::kStochastic;
+void encode_with(const Encoder& encoder, const float* x, int64_t n, const Rounding& how, Code* codes) {
   const Hash hash(how.key);
   const auto random = [&](int64_t i) LOWBIT_ALWAYS {
-    return stochastic ? hash.at(how.first + uint32_t(i)) : Vec::iset(0);
+    return Encoder::kRandom ? hash.at(how.first + uint32_t(i)) : Vec::iset(0);
   };
   if (n < Vec::kLanes) {
     if (n > 0) store_codes_n(codes, encoder.codes(Vec::load_n(x, int(n)), random(0)), int(n));
@@ -239,7 +236,7 @@ LOWBIT_INLINE void with_decoder(const FloatFormat& f, Fn fn) {
 }
 
 template <class Code, class Decoder>
-LOWBIT_INLINE void decode_with(const Decoder& decoder, const Code* codes, int64_t n, float* out) {
+void decode_with(const Decoder& decoder, const Code* codes, int64_t n, float* out) {
   if (n < Vec::kLanes) {
     if (n > 0) Vec::store_n(out, decoder.values(load_codes_n(codes, int(n))), int(n));
     return;

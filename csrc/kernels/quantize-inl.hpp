@@ -133,7 +133,7 @@ LOWBIT_INLINE Vec::I encode(const Encoder& e, Vec::F t) {
 
 // A scale, and a zero point where zero is not null, for each element.
 template <class Code, class Encoder>
-LOWBIT_INLINE void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero,
+void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero,
                                      Code* codes) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
@@ -148,7 +148,7 @@ LOWBIT_INLINE void quantize_elements(Encoder encoder, const float* x, int64_t n,
 }
 
 template <class Code, class Encoder>
-LOWBIT_INLINE void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale,
+void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale,
                                  const float* zero, Code* codes) {
   if (run == 1) return quantize_elements(encoder, x, n, scale, zero, codes);
   if (run < Vec::kLanes) {
@@ -190,7 +190,7 @@ void quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, c
 // ---- dequantize -------------------------------------------------------------------------------------------------
 
 template <class Code, class Decoder>
-LOWBIT_INLINE void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale,
+void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale,
                                        const float* zero, float* out) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
@@ -205,7 +205,7 @@ LOWBIT_INLINE void dequantize_elements(Decoder decoder, const Code* codes, int64
 }
 
 template <class Code, class Decoder>
-LOWBIT_INLINE void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale,
+void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale,
                                    const float* zero, float* out) {
   if (run == 1) return dequantize_elements(decoder, codes, n, scale, zero, out);
   if (run < Vec::kLanes) {

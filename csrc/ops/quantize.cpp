@@ -30,6 +30,12 @@ struct Job {
 
   int64_t code_offset(int64_t row, int64_t begin) const { return row * row_bytes + begin * format->bits / 8; }
   bool fraction() const { return zero_type == LOWBIT_FLOAT32; }
+
+  // x / scale must be a number, a zero point a code or a finite number; negative scales are for signed_max.
+  bool usable(float s, bool may_be_negative) const { return std::isfinite(s) && (s > 0 || (may_be_negative && s < 0)); }
+  bool usable_zero(float z) const {
+    return fraction() ? std::isfinite(z) : z >= float(format->qmin()) && z <= float(format->qmax());
+  }
 };
 
 // The parameters of some runs, as kernels take them.
@@ -61,7 +67,7 @@ struct ChunkParams {
 // the rest of a run that began earlier, and for the runs that begin here.
 template <typename F>
 void each_runs(const Job& job, int64_t row, int64_t begin, int64_t end, F kernel) {
-  ChunkParams params;
+  ChunkParams params;  // not initialized: only what is read into it is used
   const float* zero = job.zero_point ? params.zero : nullptr;
   const int64_t run = job.map.run, j = begin / run;
   const int64_t head = std::min((run - begin % run) % run, end - begin);
@@ -81,17 +87,24 @@ struct ChunkCodes {
   alignas(64) uint8_t bytes[kChunk];
 };
 
-void quantize_chunk(const Job& job, const float* x, int64_t row, int64_t begin, int64_t end, uint8_t* out) {
+// False where a parameter cannot be used; what is written then means nothing.
+bool quantize_chunk(const Job& job, bool may_be_negative, const float* x, int64_t row, int64_t begin, int64_t end,
+                    uint8_t* out) {
   const Kernels& kernels = *job.context.kernels;
+  bool good = true;
   ChunkCodes buffer;
   out += job.code_offset(row, begin);
   uint8_t* codes = job.format->packed() ? buffer.bytes : out;
   x += row * job.map.row_length + begin;
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
+    for (int64_t i = 0, count = ceil_div(n, run); i < count; ++i) {
+      good &= job.usable(scale[i], may_be_negative) && (!zero || job.usable_zero(zero[i]));
+    }
     kernels.quantize_runs(x + at, n, run, scale, zero, job.fraction(), job.format->coder, codes + at * bytes);
   });
   if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
+  return good;
 }
 
 void dequantize_chunk(const Job& job, const uint8_t* codes, int64_t row, int64_t begin, int64_t end, float* out) {
@@ -131,8 +144,12 @@ void each_chunk(const Job& job, F f) {
   each_piece(job, unit < kChunk ? kChunk / unit * unit : kChunk, f);
 }
 
-void quantize_given(const Job& job, const float* x, uint8_t* codes) {
-  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) { quantize_chunk(job, x, row, begin, end, codes); });
+bool quantize_given(const Job& job, bool may_be_negative, const float* x, uint8_t* codes) {
+  std::atomic<bool> good{true};
+  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) {
+    if (!quantize_chunk(job, may_be_negative, x, row, begin, end, codes)) good.store(false, std::memory_order_relaxed);
+  });
+  return good;
 }
 
 // The lowest parameter whose scale did not fit, from any thread.
@@ -180,7 +197,7 @@ void quantize_found(const Job& job, ParamWriter* writer, const float* x, uint8_t
     writer->write(minimum, maximum, first, count, scale, zero);
     if (end - begin > kChunk) {  // one long run
       for (int64_t at = begin; at < end; at += kChunk) {
-        quantize_chunk(job, x, row, at, std::min(end, at + kChunk), codes);
+        quantize_chunk(job, true, x, row, at, std::min(end, at + kChunk), codes);
       }
       return;
     }
@@ -245,27 +262,23 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, const vo
   return LOWBIT_OK;
 }
 
-// Given parameters must be usable: x / scale a number, the zero point a code or a finite number.
-lowbit_status check_params(const Job& job, lowbit_error* error) {
+// Says which of the given parameters cannot be used.
+lowbit_status fail_params(const Job& job, bool may_be_negative, lowbit_error* error) {
   ChunkParams params;
   const Format& f = *job.format;
-  for (int64_t first = 0; first < job.map.params; first += kChunk) {
-    const int64_t n = std::min(kChunk, job.map.params - first);
-    read_scales(*job.context.kernels, job.scale_type, job.scale, first, n, params.scale);
-    if (job.zero_point) ChunkParams::read_zeros(job, first, n, params.zero);
-    for (int64_t i = 0; i < n; ++i) {
-      const float scale = params.scale[i];
-      if (!std::isfinite(scale) || scale == 0.0f) {
-        return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0",
-                    double(scale), static_cast<long long>(first + i));
-      }
-      if (!job.zero_point) continue;
-      const float zero = params.zero[i];
-      if (job.fraction() ? !std::isfinite(zero) : zero < float(f.qmin()) || zero > float(f.qmax())) {
-        return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d",
-                    double(zero), static_cast<long long>(first + i), job.fraction() ? "finite values near the codes" : "codes",
-                    f.name, f.qmin(), f.qmax());
-      }
+  for (int64_t i = 0; i < job.map.params; ++i) {
+    read_scales(*job.context.kernels, job.scale_type, job.scale, i, 1, params.scale);
+    if (!job.usable(*params.scale, may_be_negative)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0%s",
+                  double(*params.scale), static_cast<long long>(i),
+                  may_be_negative ? "" : ", above 0 unless the convention is signed_max");
+    }
+    if (!job.zero_point) continue;
+    ChunkParams::read_zeros(job, i, 1, params.zero);
+    if (!job.usable_zero(*params.zero)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d",
+                  double(*params.zero), static_cast<long long>(i), job.fraction() ? "finite values around codes" : "codes",
+                  f.name, f.qmin(), f.qmax());
     }
   }
   return LOWBIT_OK;
@@ -284,8 +297,8 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
   uint8_t* codes = static_cast<uint8_t*>(args->codes);
   if (!args->find_params) {
     if (elements == 0) return ok(error);
-    if (const lowbit_status status = check_params(job, error)) return status;
-    quantize_given(job, args->x, codes);
+    const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
+    if (!quantize_given(job, may_be_negative, args->x, codes)) return fail_params(job, may_be_negative, error);
     return ok(error);
   }
 
@@ -310,7 +323,7 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
   // Fewer runs than keep all threads busy, and long enough to be worth sharing.
   if (runs < 2 * job.context.max_threads && elements / runs > 32768) {
     find_params(job, &writer, args->x);
-    quantize_given(job, args->x, codes);
+    quantize_given(job, true, args->x, codes);
   } else {
     quantize_found(job, &writer, args->x, codes);
   }

@@ -225,7 +225,7 @@ typedef struct lowbit_quantize_args {
   const float* x;  /* rows x row_length, contiguous */
   int find_params; /* 0: scale and zero_point are given. 1: they are found and written; needs every parameter to have
                       exactly one run (groups, or one per row) */
-  lowbit_convention convention; /* used when find_params is 1 */
+  lowbit_convention convention;
   lowbit_type scale_type;
   float global_scale;    /* 0: none */
   void* scale;           /* runs.params values of scale_type */
@@ -236,8 +236,9 @@ typedef struct lowbit_quantize_args {
                             bytes, or pairs of bytes for floats of 16 bits */
 } lowbit_quantize_args;
 
-/* Given scales must be finite and not 0, given zero points within the format's range. find_params = 1 and a scale that
- * does not fit scale_type: fails after outputs have been written. */
+/* Given scales must be finite, not 0, and positive unless the convention is LOWBIT_SIGNED_MAX; given zero points within
+ * the format's range. Parameters that are not, and found scales that do not fit scale_type: fails after codes have been
+ * written, which then mean nothing. */
 LOWBIT_API lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args,
                                          lowbit_error* error);
 

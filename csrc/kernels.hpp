@@ -139,6 +139,10 @@ struct Kernels {
   void (*pack_bits)(const uint8_t* codes, int64_t n, int bits, uint8_t* packed);
   void (*unpack_bits)(const uint8_t* packed, int64_t n, int bits, int sign_extend, uint8_t* codes);
 
+  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
+  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
+  void (*stream)(void* to, const void* from, int64_t n);
+
   // float16 -> float32, exact.
   void (*widen_half)(const uint16_t* x, int64_t n, float* out);
 

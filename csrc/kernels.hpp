@@ -193,6 +193,10 @@ struct Kernels {
   void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
   void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
 
+  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
+  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
+  void (*stream)(void* to, const void* from, int64_t n);
+
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
   void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes

@@ -126,6 +126,20 @@ struct Vec {
     return vreinterpretq_f32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(bytes)));
   }
 
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t) { return iload(p); }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t, I a) { istore(p, a); }
+  static LOWBIT_INLINE I shuffle(I table, I indices) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(table), vreinterpretq_u8_s32(indices)));
+  }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return vreinterpretq_s32_u64(vdupq_n_u64(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) << uint64_t(n)); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) >> uint64_t(n)); }
+
+  // no intrinsic of gcc's for stnp, and ARM's write-allocate turns itself off in long streams
+  static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
+  static LOWBIT_INLINE void fence() {}
+
   static LOWBIT_INLINE int32_t reduce_add(I a) { return vaddvq_s32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return vmaxvq_s32(a); }
   static LOWBIT_INLINE float reduce_min(F a) { return vminvq_f32(a); }

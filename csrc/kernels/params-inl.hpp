@@ -11,8 +11,7 @@ LOWBIT_INLINE Vec::F exact_scale(const ParamRule& rule, Vec::F low, Vec::F high)
     case ParamRule::kMagnitude: return Vec::div(Vec::max(absolute(low), absolute(high)), Vec::set(rule.qmax));
     case ParamRule::kSigned:
       return Vec::div(Vec::select(Vec::less(absolute(high), absolute(low)), low, high), Vec::set(rule.qmin));
-    case ParamRule::kNoClip:
-      return Vec::max(Vec::div(low, Vec::set(rule.qmin)), Vec::div(high, Vec::set(rule.qmax)));
+    case ParamRule::kNoClip: return Vec::max(Vec::div(low, Vec::set(rule.qmin)), Vec::div(high, Vec::set(rule.qmax)));
     case ParamRule::kAsymmetric: break;
   }
   const Vec::F none = Vec::set(0.0f), steps = Vec::set(rule.qmax - rule.qmin);
@@ -32,9 +31,8 @@ LOWBIT_INLINE void each_lanes(int64_t n, Fn fn) {
 }
 
 LOWBIT_INLINE void replace_zeros(float* scale, int64_t n) {
-  each_lanes(n, [=](int64_t i, int count) LOWBIT_ALWAYS {
-    Vec::store_n(scale + i, not_zero(Vec::load_n(scale + i, count)), count);
-  });
+  each_lanes(n, [=](int64_t i, int count)
+                    LOWBIT_ALWAYS { Vec::store_n(scale + i, not_zero(Vec::load_n(scale + i, count)), count); });
 }
 
 void choose_params(const float* minimum, const float* maximum, int64_t n, const ParamRule& rule, void* codes,

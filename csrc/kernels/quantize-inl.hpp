@@ -133,8 +133,7 @@ LOWBIT_INLINE Vec::I encode(const Encoder& e, Vec::F t) {
 
 // A scale, and a zero point where zero is not null, for each element.
 template <class Code, class Encoder>
-void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero,
-                                     Code* codes) {
+void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero, Code* codes) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
     if (rest == 0) return;
@@ -148,8 +147,8 @@ void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* 
 }
 
 template <class Code, class Encoder>
-void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale,
-                                 const float* zero, Code* codes) {
+void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale, const float* zero,
+                   Code* codes) {
   if (run == 1) return quantize_elements(encoder, x, n, scale, zero, codes);
   if (run < Vec::kLanes) {
     return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {
@@ -190,8 +189,8 @@ void quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, c
 // ---- dequantize -------------------------------------------------------------------------------------------------
 
 template <class Code, class Decoder>
-void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale,
-                                       const float* zero, float* out) {
+void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale, const float* zero,
+                         float* out) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
     if (rest == 0) return;
@@ -205,8 +204,8 @@ void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const fl
 }
 
 template <class Code, class Decoder>
-void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale,
-                                   const float* zero, float* out) {
+void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale, const float* zero,
+                     float* out) {
   if (run == 1) return dequantize_elements(decoder, codes, n, scale, zero, out);
   if (run < Vec::kLanes) {
     return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {

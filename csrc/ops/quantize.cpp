@@ -11,6 +11,7 @@
 #include "../formats/registry.hpp"
 #include "params.hpp"
 #include "runs.hpp"
+#include "stream.hpp"
 
 namespace lowbit {
 namespace {
@@ -27,6 +28,7 @@ struct Job {
   lowbit_type zero_type;
   const void* zero_point;
   int64_t row_bytes;  // of codes
+  bool streamed;      // the result is larger than the caches
 
   int64_t code_offset(int64_t row, int64_t begin) const { return row * row_bytes + begin * format->bits / 8; }
   bool fraction() const { return zero_type == LOWBIT_FLOAT32; }
@@ -87,14 +89,14 @@ struct ChunkCodes {
   alignas(64) uint8_t bytes[kChunk];
 };
 
-// False where a parameter cannot be used; what is written then means nothing.
+// Codes of the elements [begin, end) of a row, at most kChunk, to `out`. False where a parameter cannot be used; what
+// is written then means nothing.
 bool quantize_chunk(const Job& job, bool may_be_negative, const float* x, int64_t row, int64_t begin, int64_t end,
                     uint8_t* out) {
   const Kernels& kernels = *job.context.kernels;
   bool good = true;
   ChunkCodes buffer;
-  out += job.code_offset(row, begin);
-  uint8_t* codes = job.format->packed() ? buffer.bytes : out;
+  uint8_t* const codes = job.format->packed() ? buffer.bytes : out;
   x += row * job.map.row_length + begin;
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
@@ -115,7 +117,6 @@ void dequantize_chunk(const Job& job, const uint8_t* codes, int64_t row, int64_t
     kernels.unpack_bits(codes, end - begin, job.format->bits, job.format->is_signed(), buffer.bytes);
     codes = buffer.bytes;
   }
-  out += row * job.map.row_length + begin;
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
     kernels.dequantize_runs(codes + at * bytes, n, run, scale, zero, job.format->coder, out + at);
@@ -137,17 +138,36 @@ void each_piece(const Job& job, int64_t size, F f) {
   });
 }
 
-// Chunks hold whole runs where runs are short.
-template <typename F>
-void each_chunk(const Job& job, F f) {
+// Elements in a chunk: whole runs where runs are short, a multiple of 8.
+int64_t chunk_length(const Job& job) {
   const int64_t unit = job.map.run < kChunk ? std::lcm(job.map.run, int64_t{8}) : kChunk;
-  each_piece(job, unit < kChunk ? kChunk / unit * unit : kChunk, f);
+  return unit < kChunk ? kChunk / unit * unit : kChunk;
+}
+
+// Writes the codes of the elements [begin, end) of a row through a buffer, a chunk at a time: f(begin, end, to).
+template <typename F>
+void write_codes(const Job& job, int64_t row, int64_t begin, int64_t end, int64_t chunk, uint8_t* codes, F f) {
+  const int64_t bits = job.format->bits;
+  write_through(*job.context.kernels, job.streamed, codes + job.code_offset(row, begin),
+                ceil_div((end - begin) * bits, 8), [&](uint8_t* to) {
+                  for (int64_t at = begin; at < end; at += chunk) {
+                    f(at, std::min(end, at + chunk), to + (at - begin) * bits / 8);
+                  }
+                });
+}
+
+// Chunks whose codes fill the buffer that they are written through.
+int64_t chunks_in_buffer(const Job& job, int64_t chunk) {
+  return std::max<int64_t>(1, kStreamChunk * 8 / job.format->bits / chunk);
 }
 
 bool quantize_given(const Job& job, bool may_be_negative, const float* x, uint8_t* codes) {
   std::atomic<bool> good{true};
-  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) {
-    if (!quantize_chunk(job, may_be_negative, x, row, begin, end, codes)) good.store(false, std::memory_order_relaxed);
+  const int64_t chunk = chunk_length(job);
+  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
+    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
+      if (!quantize_chunk(job, may_be_negative, x, row, from, to, out)) good.store(false, std::memory_order_relaxed);
+    });
   });
   return good;
 }
@@ -183,29 +203,52 @@ struct ParamWriter {
   }
 };
 
-// Range, parameters and codes of a few runs at a time.
+// Range, parameters and codes of whole runs, at most kChunk elements.
+void quantize_runs_found(const Job& job, ParamWriter* writer, const float* x, int64_t row, int64_t begin, int64_t end,
+                         uint8_t* out) {
+  const Kernels& kernels = *job.context.kernels;
+  float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
+  const int64_t run = job.map.run, n = end - begin, count = ceil_div(n, run);
+  x += row * job.map.row_length + begin;
+  kernels.range_runs(x, n, run, minimum, maximum);
+  finish_ranges(count, minimum, maximum);
+  writer->write(minimum, maximum, job.map.first_param(row, begin / run), count, scale, zero);
+  ChunkCodes buffer;
+  uint8_t* const codes = job.format->packed() ? buffer.bytes : out;
+  kernels.quantize_runs(x, n, run, scale, job.zero_point ? zero : nullptr, 0, job.format->coder, codes);
+  if (job.format->packed()) kernels.pack_bits(buffer.bytes, n, job.format->bits, out);
+}
+
+// The same for a run, or the few until one begins on a byte, that no chunk holds: its data is read twice.
+void quantize_long_found(const Job& job, ParamWriter* writer, const float* x, int64_t row, int64_t begin, int64_t end,
+                         uint8_t* codes) {
+  const int64_t run = job.map.run;
+  for (int64_t at = begin; at < end; at += run) {
+    const int64_t n = std::min(run, end - at);
+    float minimum, maximum, scale, zero;
+    job.context.kernels->range_runs(x + row * job.map.row_length + at, n, n, &minimum, &maximum);
+    finish_ranges(1, &minimum, &maximum);
+    writer->write(&minimum, &maximum, job.map.first_param(row, at / run), 1, &scale, &zero);
+  }
+  const int64_t piece = kChunk * chunks_in_buffer(job, kChunk);
+  for (int64_t at = begin; at < end; at += piece) {
+    write_codes(job, row, at, std::min(end, at + piece), kChunk, codes,
+                [&](int64_t from, int64_t to, uint8_t* out) { quantize_chunk(job, true, x, row, from, to, out); });
+  }
+}
+
 void quantize_found(const Job& job, ParamWriter* writer, const float* x, uint8_t* codes) {
-  const int64_t run = job.map.run, aligned = aligned_runs(job);
-  const int64_t runs = std::max(aligned, kChunk / run / aligned * aligned);
-  each_piece(job, runs * run, [&](int64_t row, int64_t begin, int64_t end) {
-    float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
-    const float* from = x + row * job.map.row_length + begin;
-    const int64_t count = ceil_div(end - begin, run), first = job.map.first_param(row, begin / run);
-    const Kernels& kernels = *job.context.kernels;
-    kernels.range_runs(from, end - begin, run, minimum, maximum);
-    finish_ranges(count, minimum, maximum);
-    writer->write(minimum, maximum, first, count, scale, zero);
-    if (end - begin > kChunk) {  // one long run
-      for (int64_t at = begin; at < end; at += kChunk) {
-        quantize_chunk(job, true, x, row, at, std::min(end, at + kChunk), codes);
-      }
-      return;
-    }
-    ChunkCodes buffer;
-    uint8_t* const out = codes + job.code_offset(row, begin);
-    uint8_t* const to = job.format->packed() ? buffer.bytes : out;
-    kernels.quantize_runs(from, end - begin, run, scale, job.zero_point ? zero : nullptr, 0, job.format->coder, to);
-    if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
+  const int64_t unit = aligned_runs(job) * job.map.run;
+  if (unit > kChunk) {
+    return each_piece(job, unit, [&](int64_t row, int64_t begin, int64_t end) {
+      quantize_long_found(job, writer, x, row, begin, end, codes);
+    });
+  }
+  const int64_t chunk = kChunk / unit * unit;
+  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
+    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
+      quantize_runs_found(job, writer, x, row, from, to, out);
+    });
   });
 }
 
@@ -277,8 +320,8 @@ lowbit_status fail_params(const Job& job, bool may_be_negative, lowbit_error* er
     ChunkParams::read_zeros(job, i, 1, params.zero);
     if (!job.usable_zero(*params.zero)) {
       return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d",
-                  double(*params.zero), static_cast<long long>(i), job.fraction() ? "finite values around codes" : "codes",
-                  f.name, f.qmin(), f.qmax());
+                  double(*params.zero), static_cast<long long>(i),
+                  job.fraction() ? "finite values around codes" : "codes", f.name, f.qmin(), f.qmax());
     }
   }
   return LOWBIT_OK;
@@ -291,10 +334,11 @@ using namespace lowbit;
 
 lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args, lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_quantize_args", error)) return status;
-  Job job;
+  Job job = {};
   int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, args->x, "x", &job, &elements, error)) return status;
   uint8_t* codes = static_cast<uint8_t*>(args->codes);
+  job.streamed = is_streamed(elements * job.format->bits / 8);
   if (!args->find_params) {
     if (elements == 0) return ok(error);
     const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
@@ -333,12 +377,16 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
 lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
                                 lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_dequantize_args", error)) return status;
-  Job job;
+  Job job = {};
   int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, args->out, "out", &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
   const uint8_t* codes = static_cast<const uint8_t*>(args->codes);
-  each_chunk(
-      job, [&](int64_t row, int64_t begin, int64_t end) { dequantize_chunk(job, codes, row, begin, end, args->out); });
+  job.streamed = is_streamed(elements * int64_t(sizeof(float)));
+  each_piece(job, chunk_length(job), [&](int64_t row, int64_t begin, int64_t end) {
+    float* const out = args->out + row * job.map.row_length + begin;
+    write_through(*job.context.kernels, job.streamed, out, (end - begin) * int64_t(sizeof(float)),
+                  [&](uint8_t* to) { dequantize_chunk(job, codes, row, begin, end, reinterpret_cast<float*>(to)); });
+  });
   return ok(error);
 }

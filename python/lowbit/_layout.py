@@ -65,7 +65,9 @@ def make_layout(
     given = {"axis": axis, "group_size": group_size, "block_shape": block_shape}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise ValueError(f"{names[0]}: {given[names[0]]} together with {names[1]} {given[names[1]]}, expected one of them")
+        raise ValueError(
+            f"{names[0]}: {given[names[0]]} together with {names[1]} {given[names[1]]}, expected one of them"
+        )
     ndim = len(shape)
     if names and ndim == 0:
         raise ValueError(f"{names[0]}: {given[names[0]]} for a 0-d array, expected None")

@@ -203,7 +203,9 @@ def _target(
     if not isinstance(out, QuantizedArray):
         raise TypeError(f"out: {type(out).__name__}, expected a QuantizedArray")
     if isinstance(out.scale, QuantizedArray) or (out._format, out._layout) != (fmt, layout):
-        raise ValueError(f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}")
+        raise ValueError(
+            f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}"
+        )
     if out.scale.dtype != scale_dtype or (out.zero_point is not None) != has_zero:
         zero = "with" if has_zero else "without"
         raise ValueError(f"out: {out!r}, expected {scale_dtype} scales, {zero} zero points")

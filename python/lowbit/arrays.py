@@ -35,7 +35,11 @@ def check_scale_form(scale: Any, format: Format, layout: Layout) -> Array:
 def check_scale_values(scale: Array, *, positive: bool = False) -> Array:
     """Finite, not zero and, if asked, not negative."""
     values = scale.astype(np.float32, copy=False)
-    for bad, what in ((~np.isfinite(values), "finite"), (values == 0, "non-zero"), (positive & (values < 0), "positive")):
+    for bad, what in (
+        (~np.isfinite(values), "finite"),
+        (values == 0, "non-zero"),
+        (positive & (values < 0), "positive"),
+    ):
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(f"scale: {values[at]} at index {at}, expected every scale to be finite and {what}")
@@ -117,9 +121,7 @@ def check_codes(codes: Array, format: Format, layout: Layout) -> Array:
     typed("codes", codes, [format.codes_dtype])
     expected = codes_shape(format, layout)
     if codes.shape != expected:
-        raise ValueError(
-            f"codes: shape {codes.shape}, expected {expected} for {format.name} of shape {layout.shape}"
-        )
+        raise ValueError(f"codes: shape {codes.shape}, expected {expected} for {format.name} of shape {layout.shape}")
     if format.name == "ternary" and (codes & 0xAA & ~(codes << 1)).any():  # the code 10, -2
         raise ValueError("codes: -2 among them, expected -1, 0 and 1 for ternary")
     return contiguous(codes)

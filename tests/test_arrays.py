@@ -4,7 +4,6 @@ import copy
 import math
 import os
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import threading
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers import raises
 
 import lowbit as lb
 from lowbit import _core

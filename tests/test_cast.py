@@ -7,10 +7,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers import F16, F32, assert_same, raises
-from lowbit._formats import TYPES
 
 import lowbit as lb
 from lowbit import reference as ref
+from lowbit._formats import TYPES
 
 BF16 = ml_dtypes.bfloat16
 E8M0 = np.dtype(ml_dtypes.float8_e8m0fnu)

@@ -6,10 +6,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers import F16, F32, assert_same, hard_floats, raises, spread_floats
-from lowbit._formats import FORMATS, SCALE_TYPES, find_format
 
 import lowbit as lb
 from lowbit import reference as ref
+from lowbit._formats import FORMATS, SCALE_TYPES, find_format
 from lowbit.reference.formats import BLOCKS, FLOATS, TABLES
 
 BF16, E8M0, E4M3 = ml_dtypes.bfloat16, ml_dtypes.float8_e8m0fnu, ml_dtypes.float8_e4m3fn
@@ -212,7 +212,7 @@ def test_nan_and_infinity():
     for format in NEW:
         got = lb.quantize(x, format).dequantize()
         assert np.isfinite(got[0, 3])
-        has_nan = format in FLOATS and FLOATS[format].kind != "finite" or format.startswith("mxfp8")
+        has_nan = (format in FLOATS and FLOATS[format].kind != "finite") or format.startswith("mxfp8")
         assert np.isnan(got[0, 0]) == has_nan
         if not has_nan:
             assert got[0, 0] == 0

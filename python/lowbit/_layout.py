@@ -82,8 +82,8 @@ def make_layout(
     if block_shape is not None:
         if ndim != 2:
             raise ValueError(f"block_shape: {block_shape} for an array of shape {shape}, expected 2 dimensions")
-        if not isinstance(block_shape, tuple) or len(block_shape) != 2:
-            raise TypeError(f"block_shape: {block_shape!r}, expected a tuple of two integers, (rows, columns)")
+        if len(block_shape) != 2:
+            raise ValueError(f"block_shape: {block_shape!r}, expected two integers, (rows, columns)")
         rows, columns = (integer("block_shape", size, 1, 2**63 - 1) for size in block_shape)
         block_shape = rows, columns
     return Layout(shape, axis, group_size, block_shape)

@@ -131,7 +131,7 @@ def quantize(
         dtype = _scale_type(scale_dtype, fmt)
         has_zero = fmt.kind == "integer" and not (symmetric and fmt.signed)
         target = _target(out, fmt, layout, dtype, has_zero)
-        scales = np.empty(layout.scale_shape, dtype) if target is None else target.scale
+        scales = np.empty(layout.scale_shape, dtype) if target is None else target.decoded_scale()
         zeros = np.empty(layout.scale_shape, fmt.dtype) if has_zero else None
 
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
@@ -161,9 +161,9 @@ def quantize(
     stored = stored_zero_point(zeros, fmt, layout)
     if target is None:
         return QuantizedArray._trusted(codes, nested if double_quantize else scales, stored, multiplier, fmt, layout)
-    if scale is not None:
-        np.copyto(target.scale, scales)
-    if stored is not None:
+    if scale is not None and scales is not target.scale:
+        np.copyto(target.decoded_scale(), scales)
+    if stored is not None and target.zero_point is not None:
         np.copyto(target.zero_point, stored)
     target.global_scale = multiplier
     return target

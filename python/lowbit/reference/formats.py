@@ -213,7 +213,7 @@ def _draws(seed: int, count: int) -> npt.NDArray[np.uint32]:
         mask = 2**64 - 1
         h = ((h ^ (h >> 33)) * 0xFF51AFD7ED558CCD) & mask
         h = ((h ^ (h >> 33)) * 0xC4CEB9FE1A85EC53) & mask
-        return (h ^ (h >> 33)) >> 32
+        return int((h ^ (h >> 33)) >> 32)
 
     h = np.arange(count, dtype=np.uint32) ^ np.uint32(mix(seed ^ mix(0)))
     h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)

@@ -45,7 +45,7 @@ def choose_params(
     minimum: npt.ArrayLike,
     maximum: npt.ArrayLike,
     scale_dtype: npt.DTypeLike = np.float32,
-    global_scale: npt.ArrayLike = 1,
+    global_scale: float | np.float32 = 1,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Return (scale, zero_point) for finite float32 ranges; both have their shape.
 

@@ -20,7 +20,7 @@ def quantize(
     axis: int | None = None,
     group_size: int | None = None,
     block_shape: tuple[int, int] | None = None,
-    global_scale: npt.ArrayLike = 1,
+    global_scale: float | np.float32 = 1,
 ) -> npt.NDArray[Any]:
     """Return the codes of float32 x, unpacked, of x's shape: int8 for signed formats, uint8, or uint16 for 16 bits.
 
@@ -53,7 +53,7 @@ def dequantize(
     axis: int | None = None,
     group_size: int | None = None,
     block_shape: tuple[int, int] | None = None,
-    global_scale: npt.ArrayLike = 1,
+    global_scale: float | np.float32 = 1,
 ) -> npt.NDArray[np.float32]:
     """Return the float32 values of unpacked codes; parameters as in quantize. format: needed for floats and tables."""
     codes = np.asarray(codes)

@@ -139,9 +139,10 @@ struct Kernels {
   void (*pack_bits)(const uint8_t* codes, int64_t n, int bits, uint8_t* packed);
   void (*unpack_bits)(const uint8_t* packed, int64_t n, int bits, int sign_extend, uint8_t* codes);
 
-  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
-  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
-  void (*stream)(void* to, const void* from, int64_t n);
+  // Whole lines of 64 bytes from a buffer to `to`, aligned to a line, past the caches where the CPU can
+  // (ops/stream.hpp). Other threads see them for sure after the writer's next stream_fence, which waits for memory.
+  void (*stream)(void* to, const void* from, int64_t lines);
+  void (*stream_fence)();
 
   // float16 -> float32, exact.
   void (*widen_half)(const uint16_t* x, int64_t n, float* out);

@@ -20,12 +20,13 @@
 namespace lowbit {
 
 const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
-    LOWBIT_NAME(LOWBIT_ISA),      LOWBIT_ISA::Vec::kLanes,   LOWBIT_ISA::range_runs,      LOWBIT_ISA::range_each,
-    LOWBIT_ISA::quantize_runs,    LOWBIT_ISA::quantize_each, LOWBIT_ISA::dequantize_runs, LOWBIT_ISA::dequantize_each,
-    LOWBIT_ISA::pack_bits,        LOWBIT_ISA::unpack_bits,   LOWBIT_ISA::stream,          LOWBIT_ISA::widen_half,
-    LOWBIT_ISA::Tile::kBytesPerK, LOWBIT_ISA::prepare_float, LOWBIT_ISA::prepare_codes,   LOWBIT_ISA::gemm_codes,
-    LOWBIT_ISA::gemm_groups,      LOWBIT_ISA::gemv_groups,   LOWBIT_ISA::gemm_float,      LOWBIT_ISA::unpack_panel,
-    LOWBIT_ISA::decode_panel,     LOWBIT_ISA::correct_row,   LOWBIT_ISA::scale_row,       LOWBIT_ISA::finish_row,
+    LOWBIT_NAME(LOWBIT_ISA),   LOWBIT_ISA::Vec::kLanes,      LOWBIT_ISA::range_runs,      LOWBIT_ISA::range_each,
+    LOWBIT_ISA::quantize_runs, LOWBIT_ISA::quantize_each,    LOWBIT_ISA::dequantize_runs, LOWBIT_ISA::dequantize_each,
+    LOWBIT_ISA::pack_bits,     LOWBIT_ISA::unpack_bits,      LOWBIT_ISA::stream,          LOWBIT_ISA::stream_fence,
+    LOWBIT_ISA::widen_half,    LOWBIT_ISA::Tile::kBytesPerK, LOWBIT_ISA::prepare_float,   LOWBIT_ISA::prepare_codes,
+    LOWBIT_ISA::gemm_codes,    LOWBIT_ISA::gemm_groups,      LOWBIT_ISA::gemv_groups,     LOWBIT_ISA::gemm_float,
+    LOWBIT_ISA::unpack_panel,  LOWBIT_ISA::decode_panel,     LOWBIT_ISA::correct_row,     LOWBIT_ISA::scale_row,
+    LOWBIT_ISA::finish_row,
 };
 
 }  // namespace lowbit

@@ -35,6 +35,7 @@ LOWBIT_INLINE float fused(float a, float b, float c) {
 
 struct Vec {
   static constexpr int kLanes = LOWBIT_LANES;
+  static constexpr bool kEmulated = true;
   struct F {
     float v[kLanes];
   };

@@ -5,9 +5,11 @@
 
 #include "bits-inl.hpp"
 #include "finish-inl.hpp"
+#include "floats-inl.hpp"
 #include "gemm-inl.hpp"
 #include "gemm_float-inl.hpp"
 #include "panel-inl.hpp"
+#include "params-inl.hpp"
 #include "prepare-inl.hpp"
 #include "quantize-inl.hpp"
 #include "stream-inl.hpp"
@@ -19,14 +21,34 @@
 
 namespace lowbit {
 
+// clang-format off: one slot a line, in the order of kernels.hpp
 const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
-    LOWBIT_NAME(LOWBIT_ISA),   LOWBIT_ISA::Vec::kLanes,      LOWBIT_ISA::range_runs,      LOWBIT_ISA::range_each,
-    LOWBIT_ISA::quantize_runs, LOWBIT_ISA::quantize_each,    LOWBIT_ISA::dequantize_runs, LOWBIT_ISA::dequantize_each,
-    LOWBIT_ISA::pack_bits,     LOWBIT_ISA::unpack_bits,      LOWBIT_ISA::stream,          LOWBIT_ISA::stream_fence,
-    LOWBIT_ISA::widen_half,    LOWBIT_ISA::Tile::kBytesPerK, LOWBIT_ISA::prepare_float,   LOWBIT_ISA::prepare_codes,
-    LOWBIT_ISA::gemm_codes,    LOWBIT_ISA::gemm_groups,      LOWBIT_ISA::gemv_groups,     LOWBIT_ISA::gemm_float,
-    LOWBIT_ISA::unpack_panel,  LOWBIT_ISA::decode_panel,     LOWBIT_ISA::correct_row,     LOWBIT_ISA::scale_row,
+    LOWBIT_NAME(LOWBIT_ISA),
+    LOWBIT_ISA::Vec::kLanes,
+    LOWBIT_ISA::range_runs,
+    LOWBIT_ISA::range_each,
+    LOWBIT_ISA::choose_params,
+    LOWBIT_ISA::quantize_runs,
+    LOWBIT_ISA::dequantize_runs,
+    LOWBIT_ISA::pack_bits,
+    LOWBIT_ISA::unpack_bits,
+    LOWBIT_ISA::encode_floats,
+    LOWBIT_ISA::decode_floats,
+    LOWBIT_ISA::stream,
+    LOWBIT_ISA::stream_fence,
+    LOWBIT_ISA::Tile::kBytesPerK,
+    LOWBIT_ISA::prepare_float,
+    LOWBIT_ISA::prepare_codes,
+    LOWBIT_ISA::gemm_codes,
+    LOWBIT_ISA::gemm_groups,
+    LOWBIT_ISA::gemv_groups,
+    LOWBIT_ISA::gemm_float,
+    LOWBIT_ISA::unpack_panel,
+    LOWBIT_ISA::decode_panel,
+    LOWBIT_ISA::correct_row,
+    LOWBIT_ISA::scale_row,
     LOWBIT_ISA::finish_row,
 };
+// clang-format on
 
 }  // namespace lowbit

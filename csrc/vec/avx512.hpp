@@ -37,6 +37,18 @@ struct Vec {
   static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
     _mm_mask_storeu_epi8(p, first(n), _mm512_cvtepi32_epi8(a));
   }
+  static LOWBIT_INLINE I load_u16(const uint16_t* p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static LOWBIT_INLINE I load_u16_n(const uint16_t* p, int n) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), p));
+  }
+  static LOWBIT_INLINE void store_u16(uint16_t* p, I a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
+  }
+  static LOWBIT_INLINE void store_u16_n(uint16_t* p, I a, int n) {
+    _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtepi32_epi16(a));
+  }
   static LOWBIT_INLINE F load_half(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
@@ -69,6 +81,10 @@ struct Vec {
   static LOWBIT_INLINE I shr(I a, int n) { return _mm512_srli_epi32(a, unsigned(n)); }
   static LOWBIT_INLINE I sra(I a, int n) { return _mm512_srai_epi32(a, unsigned(n)); }
   static LOWBIT_INLINE I sub_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
+
+  using Table = F;
+  static LOWBIT_INLINE Table table(const float* p) { return load(p); }
+  static LOWBIT_INLINE F pick(const Table& t, I index) { return _mm512_permutexvar_ps(index, t); }
 
   static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
     const char* bytes = static_cast<const char*>(p);

@@ -91,6 +91,19 @@ struct Vec {
   static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
     for (int i = 0; i < n; ++i) p[i] = uint8_t(a.v[i]);
   }
+  // 16-bit words to lanes and the low half of each lane back
+  static LOWBIT_INLINE I load_u16(const uint16_t* p) {
+    return make<I>([=](int i) { return p[i]; });
+  }
+  static LOWBIT_INLINE I load_u16_n(const uint16_t* p, int n) {
+    return make<I>([=](int i) { return i < n ? p[i] : 0; });
+  }
+  static LOWBIT_INLINE void store_u16(uint16_t* p, I a) {
+    for (int i = 0; i < kLanes; ++i) p[i] = uint16_t(a.v[i]);
+  }
+  static LOWBIT_INLINE void store_u16_n(uint16_t* p, I a, int n) {
+    for (int i = 0; i < n; ++i) p[i] = uint16_t(a.v[i]);
+  }
   // float16, exactly
   static LOWBIT_INLINE F load_half(const uint16_t* p) {
     return make<F>([=](int i) {
@@ -212,6 +225,19 @@ struct Vec {
       }
       return int32_t(r);
     });
+  }
+
+  // 16 lanes' worth of numbers, and the one that each lane's index (0 … 15) names
+  struct Table {
+    float v[16];
+  };
+  static LOWBIT_INLINE Table table(const float* p) {
+    Table r;
+    __builtin_memcpy(&r, p, sizeof r);
+    return r;
+  }
+  static LOWBIT_INLINE F pick(const Table& t, I index) {
+    return make<F>([&](int i) { return t.v[index.v[i]]; });
   }
 
   // quads: 16 bytes each from p, p + stride, ...; stored in that order, so that what overlaps is the later one's

@@ -1,11 +1,10 @@
 // Dense LSB-first bit streams: eight codes at a time in a 64-bit word, folded or spread in three steps; many such words
 // side by side in a vector, where a shuffle joins or parts their bytes.
 //
-// A vector's quads (16 codes, 2 * kBits bytes) are stored and loaded as 16 bytes each, the excess being overwritten by
-// the next or ignored: the last codes, where that would leave the buffer, go word by word. Single words are moved by
-// memcpy: byte 0 is the low byte, as on every CPU this runs on. Eight codes fill kBits bytes: 64 of them are packed to
-// whole words, and unpacking reads eight bytes where the buffer has as many. (Packing must not store eight bytes and
-// let the next store overwrite the excess: clang 19 vectorizes that to wrong results.)
+// A quad, two words, is 16 codes or 2 * kBits packed bytes, but moved as 16 bytes: those in excess are overwritten by
+// the next quad, or ignored. The last codes, where they would lie past the buffer, go word by word, by memcpy: byte 0
+// is the low byte, as on every CPU this runs on. Eight codes fill kBits bytes; unpacking reads eight where the buffer
+// has as many. (Packing single words must not do as the quads do: clang 19 vectorizes that to wrong results.)
 #pragma once
 
 #include <cstddef>
@@ -44,7 +43,8 @@ template <int kBits>
 struct Stream {
   static constexpr int64_t kCodes = 4 * Vec::kLanes;  // to a vector
   static constexpr int64_t kPacked = kCodes * kBits / 8;
-  static constexpr int64_t kExcess = 16 - 2 * kBits;  // bytes of the last quad past its own
+  // The last quad's 16 bytes end 16 - 2 * kBits bytes past its own: the fewest codes whose packed bytes reach there.
+  static constexpr int64_t kEnough = kCodes + (8 * (16 - 2 * kBits) + kBits - 1) / kBits;
 
   static constexpr uint64_t kOne = in_each((1u << kBits) - 1, 8);                 // codes in bytes
   static constexpr uint64_t kTwo = in_each((1u << 2 * kBits) - 1, 16);            // pairs in 16 bits
@@ -91,7 +91,7 @@ struct Stream {
   static LOWBIT_INLINE void pack(const uint8_t* codes, int64_t n, uint8_t* packed) {
     static constexpr Indices kJoined = joined();
     const Vec::I join = load_indices(kJoined);
-    for (; !Vec::kEmulated && n >= kCodes + 8 * kExcess / kBits + 8; n -= kCodes, codes += kCodes, packed += kPacked) {
+    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
       Vec::store_quads(packed, 2 * kBits, Vec::shuffle(fold(Wide{Vec::iload(codes)}).v, join));
     }
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
@@ -112,7 +112,7 @@ struct Stream {
   static LOWBIT_INLINE void unpack(const uint8_t* packed, int64_t n, uint8_t* codes) {
     static constexpr Indices kParted = parted();
     const Vec::I part = load_indices(kParted);
-    for (; !Vec::kEmulated && n >= kCodes + 8 * kExcess / kBits + 8; n -= kCodes, codes += kCodes, packed += kPacked) {
+    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
       Wide x = spread(Wide{Vec::shuffle(Vec::load_quads(packed, 2 * kBits), part)});
       if (kExtend) x = extend(x);
       Vec::istore(codes, x.v);

@@ -193,9 +193,10 @@ struct Kernels {
   void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
   void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
 
-  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
-  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
-  void (*stream)(void* to, const void* from, int64_t n);
+  // Whole lines of 64 bytes from a buffer to `to`, aligned to a line, past the caches where the CPU can
+  // (ops/stream.hpp). Other threads see them for sure after the writer's next stream_fence, which waits for memory.
+  void (*stream)(void* to, const void* from, int64_t lines);
+  void (*stream_fence)();
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;

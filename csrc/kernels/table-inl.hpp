@@ -35,6 +35,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::encode_floats,
     LOWBIT_ISA::decode_floats,
     LOWBIT_ISA::stream,
+    LOWBIT_ISA::stream_fence,
     LOWBIT_ISA::Tile::kBytesPerK,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,

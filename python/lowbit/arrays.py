@@ -138,7 +138,7 @@ class QuantizedArray:
 
     Args:
         codes: as stored. 8 bits: int8, uint8 or the ml_dtypes float of the array's shape; 16 bits: float16 or
-            bfloat16. Below: uint8, packed along the last axis as ``pack_bits`` does, shape (..., ceil(last * bits / 8)).
+            bfloat16. Below: uint8, packed along the last axis as ``pack_bits`` does: (..., ceil(last * bits / 8)).
         scale: float32, float16, or ml_dtypes' bfloat16, float8_e8m0fnu or float8_e4m3fn; finite, not zero. Shape ()
             for one scale, (shape[axis],) with axis, shape[:-1] + (ceil(last / group_size),) with group_size,
             (ceil(N / rows), ceil(K / columns)) with block_shape. Or a QuantizedArray of these scales, flattened
@@ -288,7 +288,7 @@ class QuantizedArray:
         return codes.reshape(self.shape).view(self._format.dtype)
 
     def zero_points(self) -> Array | None:
-        """The zero points, one per scale and of its shape: int8, uint8, float32 or float16; None where there are none."""
+        """The zero points, one per scale and of its shape: int8, uint8, float32 or float16; None without."""
         zero_point = self.zero_point
         if zero_point is None or has_float_zeros(zero_point) or not zero_points_are_packed(self._format, self._layout):
             return zero_point

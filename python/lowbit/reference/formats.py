@@ -183,7 +183,7 @@ def encode_power(x: npt.ArrayLike, rounding: str = "nearest_even", *, saturate: 
 
 def encode_stochastic(x: npt.ArrayLike, format: str, seed: int, *, saturate: bool = True) -> Codes:
     """Codes of one of the two neighbours of each element of 1-d float32 x: docs/numerics.md, "Stochastic rounding"."""
-    bits, mantissa, bias, kind = FLOATS[element(format)]
+    bits, mantissa, bias, _ = FLOATS[element(format)]
     x = np.asarray(x, np.float32)
     draw = _draws(seed, x.size)
     values = numbers(format)[: 2 ** (bits - 1)]

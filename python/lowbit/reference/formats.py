@@ -135,7 +135,7 @@ def encode(x: npt.ArrayLike, format: str, *, saturate: bool = True) -> Codes:
     magnitude = np.abs(x)
     if saturate:
         magnitude = np.minimum(magnitude, values[-1])
-    code = np.searchsorted(midpoints, magnitude, side="left")  # the lower neighbour at a tie
+    code: Codes = np.searchsorted(midpoints, magnitude, side="left")  # the lower neighbour at a tie
     tie = midpoints[np.minimum(code, most)] == magnitude
     code = np.where(tie & (code % 2 == 1), code + 1, code)
     code = np.where(code > most, overflow, code)
@@ -150,7 +150,7 @@ def encode(x: npt.ArrayLike, format: str, *, saturate: bool = True) -> Codes:
 
 def _quiet_nan(name: str) -> int:
     bits, mantissa, _, _ = FLOATS[name]
-    return 2 ** (bits - 1) - 2**mantissa + 2 ** (mantissa - 1)
+    return int(2 ** (bits - 1) - 2**mantissa + 2 ** (mantissa - 1))
 
 
 def _encode_table(x: npt.NDArray[np.float64], name: str) -> Codes:

@@ -4,6 +4,7 @@
 #include "../kernels.hpp"
 
 #include "bits-inl.hpp"
+#include "fake_quantize-inl.hpp"
 #include "finish-inl.hpp"
 #include "gemm-inl.hpp"
 #include "gemm_float-inl.hpp"
@@ -19,12 +20,32 @@
 namespace lowbit {
 
 const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
-    LOWBIT_NAME(LOWBIT_ISA),   LOWBIT_ISA::Vec::kLanes,   LOWBIT_ISA::range_runs,      LOWBIT_ISA::range_each,
-    LOWBIT_ISA::quantize_runs, LOWBIT_ISA::quantize_each, LOWBIT_ISA::dequantize_runs, LOWBIT_ISA::dequantize_each,
-    LOWBIT_ISA::pack_bits,     LOWBIT_ISA::unpack_bits,   LOWBIT_ISA::widen_half,      LOWBIT_ISA::Tile::kBytesPerK,
-    LOWBIT_ISA::prepare_float, LOWBIT_ISA::prepare_codes, LOWBIT_ISA::gemm_codes,      LOWBIT_ISA::gemm_groups,
-    LOWBIT_ISA::gemv_groups,   LOWBIT_ISA::gemm_float,    LOWBIT_ISA::unpack_panel,    LOWBIT_ISA::decode_panel,
-    LOWBIT_ISA::correct_row,   LOWBIT_ISA::scale_row,     LOWBIT_ISA::finish_row,
+    LOWBIT_NAME(LOWBIT_ISA),
+    LOWBIT_ISA::Vec::kLanes,
+    LOWBIT_ISA::range_runs,
+    LOWBIT_ISA::range_each,
+    LOWBIT_ISA::quantize_runs,
+    LOWBIT_ISA::quantize_each,
+    LOWBIT_ISA::dequantize_runs,
+    LOWBIT_ISA::dequantize_each,
+    LOWBIT_ISA::pack_bits,
+    LOWBIT_ISA::unpack_bits,
+    LOWBIT_ISA::widen_half,
+    LOWBIT_ISA::Tile::kBytesPerK,
+    LOWBIT_ISA::prepare_float,
+    LOWBIT_ISA::prepare_codes,
+    LOWBIT_ISA::gemm_codes,
+    LOWBIT_ISA::gemm_groups,
+    LOWBIT_ISA::gemv_groups,
+    LOWBIT_ISA::gemm_float,
+    LOWBIT_ISA::unpack_panel,
+    LOWBIT_ISA::decode_panel,
+    LOWBIT_ISA::correct_row,
+    LOWBIT_ISA::scale_row,
+    LOWBIT_ISA::finish_row,
+    LOWBIT_ISA::fake_quantize_runs,
+    LOWBIT_ISA::fake_quantize_gradient_runs,
+    LOWBIT_ISA::add_lanes,
 };
 
 }  // namespace lowbit

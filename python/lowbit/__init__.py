@@ -18,6 +18,7 @@ from ._runtime import (
 )
 from ._version import __version__
 from .arrays import QuantizedArray
+from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "available_isas",
     "current_isa",
     "dequantize",
+    "fake_quantize",
+    "fake_quantize_gradient",
     "get_num_threads",
     "matmul",
     "matmul_int",

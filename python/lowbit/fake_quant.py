@@ -24,9 +24,10 @@ def fake_quantize(
     group_size: int | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Quantize and dequantize in one pass: ``(clip(round_half_even(x / scale) + zero_point, qmin, qmax) - zero_point) * scale``.
+    """Quantize and dequantize in one pass: ``(code - zero_point) * scale``.
 
-    The same bits as ``dequantize(quantize(x, format, scale=scale, zero_point=zero_point, ...))``, without codes in memory.
+    ``code = clip(round_half_even(x / scale) + zero_point, qmin, qmax)``: the same bits as
+    ``dequantize(quantize(x, format, scale=scale, zero_point=zero_point, ...))``, but no codes are stored.
 
     Args:
         x: float32, float16 or ml_dtypes.bfloat16, of any shape and strides.
@@ -76,15 +77,20 @@ def fake_quantize_gradient(
     """Gradients of fake_quantize by x, scale and zero_point.
 
     An element is clipped where its code before clipping, ``round_half_even(x / scale) + zero_point``, is outside
-    [qmin, qmax]. The gradient by x is straight-through: grad, and 0 where clipped. That by scale is the sum of grad times
-    ``round(x / scale) - x / scale``, or times ``qmin - zero_point`` or ``qmax - zero_point`` where clipped (LSQ). That
-    by zero_point is -scale times the sum of grad where clipped.
+    [qmin, qmax]. The gradient by x is straight-through: grad, and 0 where clipped. That by scale is the sum of grad
+    times ``round(x / scale) - x / scale``, or times ``qmin - zero_point`` or ``qmax - zero_point`` where clipped (LSQ).
+    That by zero_point is -scale times the sum of grad where clipped.
 
     Args:
         grad: gradient of the loss by the result of fake_quantize: of the shape of x and one of its types.
-        x, scale, zero_point, format, axis, group_size: as given to fake_quantize.
+        x: as given to fake_quantize.
+        scale: likewise.
+        zero_point: likewise.
+        format: likewise.
+        axis: likewise.
+        group_size: likewise.
         lsq_scale: multiply the gradients by scale and zero_point by 1 / sqrt(n * qmax), n the number of elements that
-            share the scale, as LSQ does, so that one learning rate fits weights and scales. Not for int1, whose qmax is 0.
+            share the scale, as LSQ does, so that one learning rate fits weights and scales. Not for int1 (qmax is 0).
 
     Returns:
         grad_x, of the shape and dtype of x; grad_scale and grad_zero_point, float32, of the shape of scale. A NaN in x

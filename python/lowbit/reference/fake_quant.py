@@ -58,19 +58,18 @@ def fake_quantize_gradient(
 
         scale_sum, count = _sums(scale_terms, axis, group_size)
         zero_sum, _ = _sums(zero_terms, axis, group_size)
-        factor = 1.0 / np.sqrt(count * np.float64(qmax)) if lsq_scale else np.float64(1)
-        factor = np.where(count == 0, 1.0, factor)
-        grad_scale = (scale_sum * factor).astype(f32)
-        grad_zero = ((-scale.astype(np.float64)) * zero_sum * factor).astype(f32)
-    empty = count == 0
-    return grad_x, np.where(empty, f32(0), grad_scale), np.where(empty, f32(0), grad_zero)
+        factor = 1.0 / np.sqrt(np.maximum(count, 1) * np.float64(qmax)) if lsq_scale else np.float64(1)
+        grad_scale = np.asarray(scale_sum * factor).astype(f32)
+        grad_zero = np.asarray((-scale.astype(np.float64)) * zero_sum * factor).astype(f32)
+    return grad_x, grad_scale, np.where(count == 0, f32(0), grad_zero)
 
 
 def _sums(terms: npt.NDArray[Any], axis: int | None, group_size: int | None) -> tuple[npt.NDArray[Any], Any]:
-    """Return (sum, count) of the elements of each scale, in row-major order: double and float64, of the scale's shape."""
+    """Return (sum, count) over the elements of each scale in row-major order; float64, of the scale's shape."""
     if axis is not None:
-        per_scale = np.moveaxis(terms, axis, 0).reshape(terms.shape[axis], -1)
-        return _fixed_order_sum(per_scale), np.full(len(per_scale), np.float64(per_scale.shape[1]))
+        scales = terms.shape[axis]
+        count = terms.size // max(scales, 1)
+        return _fixed_order_sum(np.moveaxis(terms, axis, 0).reshape(scales, count)), np.full(scales, np.float64(count))
     if group_size is None:
         return _fixed_order_sum(terms.reshape(1, -1))[0], np.float64(terms.size)
     length, group = terms.shape[-1], group_length(terms.shape[-1], group_size)

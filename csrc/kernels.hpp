@@ -16,6 +16,55 @@ struct CodeRange {
   int32_t qmin, qmax;
 };
 
+// A floating-point format of at most 16 bits; codes are unsigned integers. Rows of csrc/formats/floats.cpp.
+struct FloatFormat {
+  enum Kind : int32_t {
+    kSigned,  // sign, exponent, mantissa
+    kFnuz,    // the same without -0, whose code is NaN
+    kPower    // e8m0: an exponent and nothing else
+  };
+  Kind kind;
+  int32_t bits, mantissa, bias;
+  int32_t max;       // code of the largest finite number
+  int32_t overflow;  // code of what rounds past it where nothing saturates: infinity, NaN or max
+  int32_t infinity;  // its code, or -1
+  int32_t nan;       // code of a NaN; of a zero where the format has no NaN
+  float max_value;
+};
+
+// How floats are rounded to a FloatFormat.
+struct Rounding {
+  enum Mode : int32_t { kNearest, kUp, kDown, kStochastic };  // kUp and kDown: e8m0 only
+  Mode mode;
+  int32_t saturate;
+  uint32_t key, first;  // kStochastic: element i draws from hash(key, first + i)
+};
+
+// What quantized codes stand for, apart from scale and zero point.
+struct Coder {
+  enum Kind : int32_t { kInteger, kFloat, kTable };
+  Kind kind;
+  CodeRange range;          // kInteger
+  int32_t is_signed;        // kInteger
+  FloatFormat floats;       // kFloat
+  const float* values;      // 4 bits, not kInteger: 16, by code; else null
+  const float* thresholds;  // kTable: 15, ascending: what is greater than i of them has the rank i
+  const int32_t* ranks;     // kTable: 16, the code of each rank
+  int32_t nan;              // kTable: the code of NaN
+};
+
+// How scale and zero point follow from a range (docs/numerics.md, "Ranges and parameters").
+struct ParamRule {
+  enum Convention : int32_t { kMagnitude, kSigned, kNoClip, kAsymmetric };
+  Convention convention;
+  float qmin, qmax;      // what the ends of the range are divided by
+  float zero;            // of symmetric conventions
+  int32_t rounded;       // 0: scales are float32; else of scale_format
+  FloatFormat scale_format;
+  Rounding rounding;     // of the scale
+  float global_scale;    // scales are multiples of it
+};
+
 // Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
 constexpr int kPanel = 16;
 
@@ -117,7 +166,7 @@ struct FakeQuantizeGradient {
   const float* x;
   int64_t n, run;
   const float* scale;
-  const int32_t* zero;  // or null
+  const float* zero;  // integers, or null
   CodeRange range;
   float* grad_x;       // n each, out
   float* scale_terms;  // whose sum over a parameter's elements is its gradient
@@ -139,24 +188,30 @@ struct Kernels {
   // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
   void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);
 
-  // One parameter for each run of `run` elements; zero may be null.
-  void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const int32_t* zero,
-                        CodeRange range, uint8_t* codes);
-  // One parameter for each element.
-  void (*quantize_each)(const float* x, int64_t n, const float* scale, const int32_t* zero, CodeRange range,
-                        uint8_t* codes);
-  // codes are bytes, two's complement where is_signed.
-  void (*dequantize_runs)(const uint8_t* codes, int is_signed, int64_t n, int64_t run, const float* scale,
-                          const int32_t* zero, float* out);
-  void (*dequantize_each)(const uint8_t* codes, int is_signed, int64_t n, const float* scale, const int32_t* zero,
-                          float* out);
+  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not wanted).
+  // Where a scale overflows, it is not finite in `scale`.
+  void (*choose_params)(const float* minimum, const float* maximum, int64_t n, const ParamRule& rule, void* codes,
+                        float* scale, float* zero);
+
+  // One parameter for each run of `run` elements, or for each element where run is 1. codes: a byte each (two's
+  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction != 0 any floats (added before
+  // rounding; integer formats only).
+  void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, int fraction,
+                        const Coder& coder, void* codes);
+  void (*dequantize_runs)(const void* codes, int64_t n, int64_t run, const float* scale, const float* zero,
+                          const Coder& coder, float* out);
 
   // n codes to (n * bits + 7) / 8 bytes and back.
   void (*pack_bits)(const uint8_t* codes, int64_t n, int bits, uint8_t* packed);
   void (*unpack_bits)(const uint8_t* packed, int64_t n, int bits, int sign_extend, uint8_t* codes);
 
-  // float16 -> float32, exact.
-  void (*widen_half)(const uint16_t* x, int64_t n, float* out);
+  // float32 to codes of a FloatFormat (bytes; 16 bits: uint16_t) and back, which is exact.
+  void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
+  void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
+
+  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
+  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
+  void (*stream)(void* to, const void* from, int64_t n);
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
@@ -184,7 +239,7 @@ struct Kernels {
   void (*finish_row)(const float* x, const FinishRow& row, float* y);
 
   // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.
-  void (*fake_quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const int32_t* zero,
+  void (*fake_quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero,
                              CodeRange range, float* out);
   void (*fake_quantize_gradient_runs)(const FakeQuantizeGradient& gradient);
   // lanes[(first + i) % kSumLanes] += x[i], i ascending; 0 <= first < kSumLanes.

@@ -119,6 +119,32 @@ def test_more_segments_than_a_round():
             assert_same(mine, wanted)
 
 
+def test_blocks_of_a_matrix(isa):
+    """Each block is an array of its own, smaller at the edges."""
+    rng = np.random.default_rng(9)
+    x, grad = rng.standard_normal((2, 50, 70)).astype(F32)
+    scale = (rng.random((4, 3)) / 50 + 0.01).astype(F32)
+    zero = rng.integers(-20, 20, (4, 3)).astype(np.int8)
+    y = lb.fake_quantize(x, scale, zero, block_shape=(16, 32))
+    gradients = lb.fake_quantize_gradient(grad, x, scale, zero, block_shape=(16, 32))
+    for i in range(4):
+        for j in range(3):
+            at = slice(16 * i, 16 * i + 16), slice(32 * j, 32 * j + 32)
+            assert_same(y[at], ref.fake_quantize(x[at], scale[i, j], zero[i, j]))
+            expected = ref.fake_quantize_gradient(grad[at], x[at], scale[i, j], zero[i, j])
+            assert_same(gradients[0][at], expected[0])
+            assert_same(gradients[1][i, j], expected[1])
+            assert_same(gradients[2][i, j], expected[2])
+
+
+def test_ternary():
+    x = np.array([-3, -0.6, -0.4, 0.4, 0.6, 3], F32)
+    assert_same(lb.fake_quantize(x, 1.0, format="ternary"), np.array([-1, -1, 0, 0, 1, 1], F32))
+    grad_x, grad_scale, _ = lb.fake_quantize_gradient(np.ones_like(x), x, 1.0, format="ternary", lsq_scale=False)
+    assert_same(grad_x, np.array([0, 1, 1, 1, 1, 0], F32))
+    assert_same(grad_scale, F32(np.float64(np.rint(x[1:5]) - x[1:5]).sum().astype(F32)))
+
+
 @pytest.mark.bug(1)
 @pytest.mark.parametrize("group_size", [None, 1, 5, 16])
 def test_every_length(isa, group_size):
@@ -319,6 +345,16 @@ CASES = {
         r"zero_point: shape \(\)",
     ),
     "format": (lambda: lb.fake_quantize(X, ONE, format="int9"), ValueError, "format: 'int9', expected"),
+    "not integers": (
+        lambda: lb.fake_quantize(X, ONE, format="nf4"),
+        ValueError,
+        "format: nf4, expected a format of int",
+    ),
+    "float zero point": (
+        lambda: lb.fake_quantize(X, ONE, F32(1)),
+        TypeError,
+        "zero_point: dtype float32, expected int8",
+    ),
     "axis and group": (lambda: lb.fake_quantize(X, ONE, axis=0, group_size=2), ValueError, "axis: 0 together"),
     "out dtype": (lambda: lb.fake_quantize(X, ONE, out=np.empty((4, 6), F16)), TypeError, "out: dtype float16"),
     "out shape": (lambda: lb.fake_quantize(X, ONE, out=np.empty((6, 4), F32)), ValueError, "out: shape"),

@@ -66,53 +66,97 @@ void find_range(const lowbit_context& context, const Runs& shape, const Array& x
   run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
 }
 
-void choose_params(lowbit_format format, int convention, const Array& minimum, const Array& maximum, const Array& scale,
+// Scales of a type that numpy may not know: float16 and float32 as they are, others as the bytes of their codes.
+void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access) {
+  switch (type) {
+    case LOWBIT_FLOAT32: return data_of(scale, "scale", {kFloat32}, count, access);
+    case LOWBIT_FLOAT16: return data_of(scale, "scale", {kFloat16}, count, access);
+    case LOWBIT_BFLOAT16: return data_of(scale, "scale", {kUint16}, count, access);
+    default: return data_of(scale, "scale", {kUint8}, count, access);
+  }
+}
+
+// Codes as they are stored.
+void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access) {
+  if (bits > 8) return data_of(codes, "codes", {kUint16, kFloat16}, product("codes", rows, row_length), access);
+  return data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, rows, row_length), access);
+}
+
+void choose_params(const lowbit_context& context, lowbit_format format, int convention, const Array& minimum,
+                   const Array& maximum, int scale_type, float global_scale, const Array& scale,
                    const OptionalArray& zero_point) {
-  const int64_t count = minimum.size();
-  const auto* low = static_cast<const float*>(data_of(minimum, "minimum", {kFloat32}, count));
-  const auto* high = static_cast<const float*>(data_of(maximum, "maximum", {kFloat32}, count));
-  void* scales = data_of(scale, "scale", {kFloat32, kFloat16}, count, Access::kWrite);
-  void* zeros = data_of(zero_point, "zero_point", {kInt8, kUint8}, count, Access::kWrite);
-  const lowbit_type type = type_of(scale);
-  run([&](lowbit_error* error) {
-    return lowbit_choose_params(format, static_cast<lowbit_convention>(convention), type, count, low, high, scales,
-                                zeros, error);
-  });
+  lowbit_choose_args args{};
+  args.struct_size = sizeof args;
+  args.format = format;
+  args.convention = static_cast<lowbit_convention>(convention);
+  args.scale_type = static_cast<lowbit_type>(scale_type);
+  args.global_scale = global_scale;
+  args.count = minimum.size();
+  args.minimum = static_cast<const float*>(data_of(minimum, "minimum", {kFloat32}, args.count));
+  args.maximum = static_cast<const float*>(data_of(maximum, "maximum", {kFloat32}, args.count));
+  args.scale = scale_data(scale, args.scale_type, args.count, Access::kWrite);
+  args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.count, Access::kWrite);
+  run([&](lowbit_error* error) { return lowbit_choose_params(&context, &args, error); });
+}
+
+// What both argument structs have in common: format, runs, scale and zero point.
+template <typename Args>
+void set_params(Args* args, lowbit_format format, const Runs& shape, int scale_type, float global_scale,
+                const Array& scale, const OptionalArray& zero_point, Access access) {
+  args->struct_size = sizeof *args;
+  args->format = format;
+  args->runs = runs_of(shape);
+  args->scale_type = static_cast<lowbit_type>(scale_type);
+  args->global_scale = global_scale;
+  args->scale = scale_data(scale, args->scale_type, args->runs.params, access);
+  if (!zero_point) return;
+  args->zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8, kFloat32}, args->runs.params, access);
+  args->zero_type = type_of(*zero_point);
 }
 
 void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x,
-              std::optional<int> convention, const Array& scale, const OptionalArray& zero_point, const Array& codes) {
+              int convention, bool find_params, int scale_type, float global_scale, const Array& scale,
+              const OptionalArray& zero_point, const Array& codes) {
   lowbit_quantize_args args{};
-  args.struct_size = sizeof args;
-  args.format = format;
-  args.runs = runs_of(shape);
-  const int bits = bits_of(format);
-  const Access params = convention ? Access::kWrite : Access::kRead;
+  set_params(&args, format, shape, scale_type, global_scale, scale, zero_point,
+             find_params ? Access::kWrite : Access::kRead);
   args.x = static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", args.runs.rows, args.runs.row_length)));
-  args.find_params = convention.has_value();
-  args.convention = static_cast<lowbit_convention>(convention.value_or(LOWBIT_ABSMAX));
-  args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params, params);
-  args.scale_type = type_of(scale);
-  args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.runs.params, params);
-  args.codes = data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, args.runs.rows, args.runs.row_length),
-                       Access::kWrite);
+  args.find_params = find_params;
+  args.convention = static_cast<lowbit_convention>(convention);
+  args.codes = codes_data(codes, bits_of(format), args.runs.rows, args.runs.row_length, Access::kWrite);
   run([&](lowbit_error* error) { return lowbit_quantize(&context, &args, error); });
 }
 
 void dequantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& codes,
-                const Array& scale, const OptionalArray& zero_point, const Array& out) {
+                int scale_type, float global_scale, const Array& scale, const OptionalArray& zero_point,
+                const Array& out) {
   lowbit_dequantize_args args{};
-  args.struct_size = sizeof args;
-  args.format = format;
-  args.runs = runs_of(shape);
-  args.codes =
-      data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits_of(format), args.runs.rows, args.runs.row_length));
-  args.scale = data_of(scale, "scale", {kFloat32, kFloat16}, args.runs.params);
-  args.scale_type = type_of(scale);
-  args.zero_point = data_of(zero_point, "zero_point", {kInt8, kUint8}, args.runs.params);
+  set_params(&args, format, shape, scale_type, global_scale, scale, zero_point, Access::kRead);
+  args.codes = codes_data(codes, bits_of(format), args.runs.rows, args.runs.row_length, Access::kRead);
   args.out = static_cast<float*>(
       data_of(out, "out", {kFloat32}, product("out", args.runs.rows, args.runs.row_length), Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_dequantize(&context, &args, error); });
+}
+
+void* float_data(const Array& array, const char* name, int type, int64_t count, Access access) {
+  if (type == LOWBIT_FLOAT32) return data_of(array, name, {kFloat32}, count, access);
+  if (type == LOWBIT_FLOAT16 || type == LOWBIT_BFLOAT16) return data_of(array, name, {kUint16}, count, access);
+  return data_of(array, name, {kUint8}, count, access);
+}
+
+void cast(const lowbit_context& context, const Array& x, int from, const Array& out, int to, int rounding,
+          bool saturate, uint64_t seed) {
+  lowbit_cast_args args{};
+  args.struct_size = sizeof args;
+  args.count = x.size();
+  args.from = static_cast<lowbit_type>(from);
+  args.x = float_data(x, "x", from, args.count, Access::kRead);
+  args.to = static_cast<lowbit_type>(to);
+  args.out = float_data(out, "out", to, args.count, Access::kWrite);
+  args.rounding = static_cast<lowbit_rounding>(rounding);
+  args.saturate = saturate;
+  args.seed = seed;
+  run([&](lowbit_error* error) { return lowbit_cast(&context, &args, error); });
 }
 
 }  // namespace
@@ -123,6 +167,10 @@ void bind_quantize(py::module_& module) {
   module.attr("FULL") = static_cast<int>(LOWBIT_FULL);
   module.attr("SIGNED_MAX") = static_cast<int>(LOWBIT_SIGNED_MAX);
   module.attr("NO_CLIP") = static_cast<int>(LOWBIT_NO_CLIP);
+  module.attr("NEAREST_EVEN") = static_cast<int>(LOWBIT_NEAREST_EVEN);
+  module.attr("UP") = static_cast<int>(LOWBIT_UP);
+  module.attr("DOWN") = static_cast<int>(LOWBIT_DOWN);
+  module.attr("STOCHASTIC") = static_cast<int>(LOWBIT_STOCHASTIC);
 
   module.def("pack_bits", &pack_bits, py::arg("context"), py::arg("bits"), py::arg("rows"), py::arg("row_length"),
              py::arg("codes"), py::arg("packed"));
@@ -130,12 +178,16 @@ void bind_quantize(py::module_& module) {
              py::arg("row_length"), py::arg("packed"), py::arg("codes"));
   module.def("find_range", &find_range, py::arg("context"), py::arg("runs"), py::arg("x"), py::arg("minimum"),
              py::arg("maximum"));
-  module.def("choose_params", &choose_params, py::arg("format"), py::arg("convention"), py::arg("minimum"),
-             py::arg("maximum"), py::arg("scale"), py::arg("zero_point"));
+  module.def("choose_params", &choose_params, py::arg("context"), py::arg("format"), py::arg("convention"),
+             py::arg("minimum"), py::arg("maximum"), py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"),
+             py::arg("zero_point"));
   module.def("quantize", &quantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("x"),
-             py::arg("convention"), py::arg("scale"), py::arg("zero_point"), py::arg("codes"));
+             py::arg("convention"), py::arg("find_params"), py::arg("scale_type"), py::arg("global_scale"),
+             py::arg("scale"), py::arg("zero_point"), py::arg("codes"));
   module.def("dequantize", &dequantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("codes"),
-             py::arg("scale"), py::arg("zero_point"), py::arg("out"));
+             py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"), py::arg("zero_point"), py::arg("out"));
+  module.def("cast", &cast, py::arg("context"), py::arg("x"), py::arg("from_type"), py::arg("out"), py::arg("to_type"),
+             py::arg("rounding"), py::arg("saturate"), py::arg("seed"));
 }
 
 }  // namespace lowbit::bindings

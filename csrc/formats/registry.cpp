@@ -10,7 +10,7 @@
 namespace lowbit {
 namespace {
 
-const FormatFamily* const kFamilies[] = {&affine_formats};
+const FormatFamily* const kFamilies[] = {&affine_formats, &float_formats, &table_formats, &microscaling_formats};
 
 // The first format for which want(format) is true, or NULL.
 template <typename Want>
@@ -24,6 +24,15 @@ const Format* first_format(Want want) {
 }
 
 }  // namespace
+
+float Format::max_value() const {
+  switch (coder.kind) {
+    case Coder::kInteger: return float(coder.range.qmax);
+    case Coder::kFloat: return coder.floats.max_value;
+    case Coder::kTable: return coder.values[coder.ranks[15]];
+  }
+  return 0;
+}
 
 const Format* find_format(lowbit_format id, lowbit_error* error) {
   const Format* found = first_format([=](const Format& format) { return format.id == id; });
@@ -72,8 +81,13 @@ lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* i
   info->format = found->id;
   info->name = found->name;
   info->bits = found->bits;
-  info->qmin = found->qmin;
-  info->qmax = found->qmax;
+  info->kind = static_cast<lowbit_format_kind>(found->coder.kind);
+  info->qmin = found->qmin();
+  info->qmax = found->qmax();
+  info->max_value = found->max_value();
+  info->group_size = found->group_size;
+  info->scale_type = found->scale_type;
+  info->has_global_scale = found->global_scale;
   return ok(error);
 }
 

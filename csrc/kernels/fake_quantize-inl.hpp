@@ -12,28 +12,26 @@
 // What a step reads and writes: a whole vector, or the first n lanes of one.
 struct WholeVector {
   static LOWBIT_INLINE Vec::F load(const float* p) { return Vec::load(p); }
-  static LOWBIT_INLINE Vec::I iload(const int32_t* p) { return Vec::iload(p); }
   static LOWBIT_INLINE void store(float* p, Vec::F a) { Vec::store(p, a); }
 };
 struct FirstLanes {
   int n;
   LOWBIT_INLINE Vec::F load(const float* p) const { return Vec::load_n(p, n); }
-  LOWBIT_INLINE Vec::I iload(const int32_t* p) const { return Vec::iload_n(p, n); }
   LOWBIT_INLINE void store(float* p, Vec::F a) const { Vec::store_n(p, a, n); }
 };
 
 // Calls step(lanes, i, scale, zero) for vectors of elements that cover [0, n), with the parameters of those elements.
 template <class Step>
-LOWBIT_INLINE void each_quantized_vector(int64_t n, int64_t run, const float* scale, const int32_t* zero, Step step) {
+LOWBIT_INLINE void each_quantized_vector(int64_t n, int64_t run, const float* scale, const float* zero, Step step) {
+  const Vec::F none = Vec::set(0.0f);
   if (run < Vec::kLanes) {
-    const auto each = [&](int64_t at, int64_t length, const float* s,
-                          const int32_t* z) {  // a parameter for each element
+    const auto each = [&](int64_t at, int64_t length, const float* s, const float* z) {  // a parameter for each element
       if (length < Vec::kLanes) {
         const FirstLanes lanes = {int(length)};
-        return step(lanes, at, lanes.load(s), z ? lanes.iload(z) : Vec::iset(0));
+        return step(lanes, at, lanes.load(s), z ? lanes.load(z) : none);
       }
       each_vector(length, [&](int64_t i) LOWBIT_ALWAYS {
-        step(WholeVector(), at + i, Vec::load(s + i), z ? Vec::iload(z + i) : Vec::iset(0));
+        step(WholeVector(), at + i, Vec::load(s + i), z ? Vec::load(z + i) : none);
       });
     };
     if (run > 1) return each_short_runs(n, run, scale, zero, each);
@@ -41,8 +39,7 @@ LOWBIT_INLINE void each_quantized_vector(int64_t n, int64_t run, const float* sc
     return;
   }
   for (int64_t at = 0, r = 0; at < n; at += run, ++r) {
-    const Vec::F s = Vec::set(scale[r]);
-    const Vec::I z = Vec::iset(zero ? zero[r] : 0);
+    const Vec::F s = Vec::set(scale[r]), z = zero ? Vec::set(zero[r]) : none;
     const int64_t length = n - at < run ? n - at : run;
     if (length < Vec::kLanes) {
       step(FirstLanes{int(length)}, at, s, z);
@@ -52,27 +49,42 @@ LOWBIT_INLINE void each_quantized_vector(int64_t n, int64_t run, const float* sc
   }
 }
 
-void fake_quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, const int32_t* zero,
-                        CodeRange range, float* out) {
-  each_quantized_vector(n, run, scale, zero, [&](auto lanes, int64_t i, Vec::F s, Vec::I z) LOWBIT_ALWAYS {
-    Quantizer q;
-    q.set(s, z, range);
-    lanes.store(out + i, Vec::mul(Vec::to_float(Vec::isub(q.codes(lanes.load(x + i)), z)), s));
+// x / scale counts steps from the zero point. Its ends are integers, so that clipping before rounding gives the same.
+struct Steps {
+  Vec::F low, high;
+
+  LOWBIT_INLINE Steps(CodeRange range, Vec::F zero) {
+    low = Vec::sub(Vec::set(float(range.qmin)), zero);
+    high = Vec::sub(Vec::set(float(range.qmax)), zero);
+  }
+  LOWBIT_INLINE Vec::F clip(Vec::F v) const { return Vec::min(Vec::max(v, low), high); }
+  // Clipped one step beyond either end: enough to see what is outside, and it fits Vec::round.
+  LOWBIT_INLINE Vec::F clip_beyond(Vec::F v) const {
+    const Vec::F one = Vec::set(1.0f);
+    return Vec::min(Vec::max(v, Vec::sub(low, one)), Vec::add(high, one));
+  }
+};
+
+void fake_quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, CodeRange range,
+                        float* out) {
+  const Vec::F none = Vec::set(0.0f);
+  each_quantized_vector(n, run, scale, zero, [&](auto lanes, int64_t i, Vec::F s, Vec::F z) LOWBIT_ALWAYS {
+    Vec::F v = Vec::div(lanes.load(x + i), s);
+    v = Vec::select(Vec::is_nan(v), none, v);
+    lanes.store(out + i, Vec::mul(Vec::to_float(Vec::round(Steps(range, z).clip(v))), s));
   });
 }
 
 void fake_quantize_gradient_runs(const FakeQuantizeGradient& g) {
-  const Vec::F none = Vec::set(0.0f), one = Vec::set(1.0f);
-  each_quantized_vector(g.n, g.run, g.scale, g.zero, [&](auto lanes, int64_t i, Vec::F s, Vec::I z) LOWBIT_ALWAYS {
-    const Vec::F low = Vec::to_float(Vec::isub(Vec::iset(g.range.qmin), z));
-    const Vec::F high = Vec::to_float(Vec::isub(Vec::iset(g.range.qmax), z));
+  const Vec::F none = Vec::set(0.0f);
+  each_quantized_vector(g.n, g.run, g.scale, g.zero, [&](auto lanes, int64_t i, Vec::F s, Vec::F z) LOWBIT_ALWAYS {
+    const Steps steps(g.range, z);
     const Vec::F grad = lanes.load(g.grad + i);
     Vec::F v = Vec::div(lanes.load(g.x + i), s);
     const Vec::M nan = Vec::is_nan(v);
     v = Vec::select(nan, none, v);
-    // One step beyond either end is enough to see that an element is clipped, and fits Vec::round.
-    const Vec::F rounded = Vec::to_float(Vec::round(Vec::min(Vec::max(v, Vec::sub(low, one)), Vec::add(high, one))));
-    const Vec::F kept = Vec::min(Vec::max(rounded, low), high), beyond = Vec::sub(rounded, kept);
+    const Vec::F rounded = Vec::to_float(Vec::round(steps.clip_beyond(v)));
+    const Vec::F kept = steps.clip(rounded), beyond = Vec::sub(rounded, kept);
     const Vec::M clipped = Vec::less(none, Vec::mul(beyond, beyond));
     lanes.store(g.grad_x + i, Vec::select(nan, none, Vec::select(clipped, none, grad)));
     lanes.store(g.scale_terms + i, Vec::mul(grad, Vec::select(clipped, kept, Vec::sub(rounded, v))));

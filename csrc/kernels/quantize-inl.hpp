@@ -1,4 +1,4 @@
-// Ranges, quantization and dequantization of float32, and float16 to float32 (docs/numerics.md).
+// Ranges, quantization and dequantization of float32 (docs/numerics.md).
 //
 // A run of at least kLanes elements has no tail: its last vector ends where the run ends and overlaps the one before,
 // which writes the same codes twice and changes no minimum. Only shorter pieces go through load_n and store_n.
@@ -7,26 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../kernels.hpp"
+#include "coders-inl.hpp"
 
 #include "../isa/begin.hpp"
 
 constexpr float kInfinity = __builtin_inff();
-
-// Calls fn(i) for vectors that cover [0, n), n >= kLanes.
-template <class Fn>
-LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
-  constexpr int64_t kLanes = Vec::kLanes;
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-    fn(i);
-    fn(i + kLanes);
-    fn(i + 2 * kLanes);
-    fn(i + 3 * kLanes);
-  }
-  for (; i + kLanes <= n; i += kLanes) fn(i);
-  if (i < n) fn(n - kLanes);
-}
 
 // ---- ranges -----------------------------------------------------------------------------------------------------
 
@@ -107,155 +92,152 @@ void range_each(const float* x, int64_t n, float* minimum, float* maximum) {
 
 // ---- quantize ---------------------------------------------------------------------------------------------------
 
-// x / scale is clipped as a float, to what the zero point leaves of the code range: both bounds are integers, so
-// clipping before rounding gives the same code, and no float that is out of range gets converted.
-struct Quantizer {
-  Vec::F scale, low, high;
-  Vec::I zero;
-
-  LOWBIT_INLINE void set(Vec::F s, Vec::I z, CodeRange range) {
-    scale = s;
-    zero = z;
-    low = Vec::to_float(Vec::isub(Vec::iset(range.qmin), z));
-    high = Vec::to_float(Vec::isub(Vec::iset(range.qmax), z));
-  }
-  LOWBIT_INLINE Vec::I codes(Vec::F x) const {
-    Vec::F t = Vec::div(x, scale);
-    t = Vec::select(Vec::is_nan(t), Vec::set(0.0f), t);
-    t = Vec::min(Vec::max(t, low), high);
-    return Vec::iadd(Vec::round(t), zero);
-  }
-};
-
-template <bool kZero>
-LOWBIT_INLINE void quantize_elements(const float* x, int64_t n, const float* scale, const int32_t* zero,
-                                     CodeRange range, uint8_t* codes) {
-  Quantizer q;
-  if (n < Vec::kLanes) {
-    const int rest = int(n);
-    if (rest == 0) return;
-    q.set(Vec::load_n(scale, rest), kZero ? Vec::iload_n(zero, rest) : Vec::iset(0), range);
-    return Vec::store_u8_n(codes, q.codes(Vec::load_n(x, rest)), rest);
-  }
-  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
-    q.set(Vec::load(scale + i), kZero ? Vec::iload(zero + i) : Vec::iset(0), range);
-    Vec::store_u8(codes + i, q.codes(Vec::load(x + i)));
-  });
-}
-
-void quantize_each(const float* x, int64_t n, const float* scale, const int32_t* zero, CodeRange range,
-                   uint8_t* codes) {
-  return zero ? quantize_elements<true>(x, n, scale, zero, range, codes)
-              : quantize_elements<false>(x, n, scale, zero, range, codes);
-}
-
-// ---- dequantize -------------------------------------------------------------------------------------------------
-
-// Bytes as they come are code + 128 where signed, once their top bit is flipped; zero has the same 128 in it.
-LOWBIT_INLINE Vec::F dequantize_vector(Vec::I bytes, Vec::I flip, Vec::I zero, Vec::F scale) {
-  return Vec::mul(Vec::to_float(Vec::isub(Vec::ixor(bytes, flip), zero)), scale);
-}
-
-template <bool kZero>
-LOWBIT_INLINE void dequantize_elements(const uint8_t* codes, int is_signed, int64_t n, const float* scale,
-                                       const int32_t* zero, float* out) {
-  const Vec::I flip = Vec::iset(is_signed ? 128 : 0);
-  if (n < Vec::kLanes) {
-    const int rest = int(n);
-    if (rest == 0) return;
-    const Vec::I z = kZero ? Vec::iadd(Vec::iload_n(zero, rest), flip) : flip;
-    return Vec::store_n(out, dequantize_vector(Vec::load_u8_n(codes, rest), flip, z, Vec::load_n(scale, rest)), rest);
-  }
-  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
-    const Vec::I z = kZero ? Vec::iadd(Vec::iload(zero + i), flip) : flip;
-    Vec::store(out + i, dequantize_vector(Vec::load_u8(codes + i), flip, z, Vec::load(scale + i)));
-  });
-}
-
-void dequantize_each(const uint8_t* codes, int is_signed, int64_t n, const float* scale, const int32_t* zero,
-                     float* out) {
-  return zero ? dequantize_elements<true>(codes, is_signed, n, scale, zero, out)
-              : dequantize_elements<false>(codes, is_signed, n, scale, zero, out);
-}
-
-// ---- runs -------------------------------------------------------------------------------------------------------
-
 // Runs shorter than a vector: writes each parameter once for each of its elements, a block at a time, and calls
 // fn(first element, elements, scales, zero points or null).
 template <class Fn>
-LOWBIT_INLINE void each_short_runs(int64_t n, int64_t run, const float* scale, const int32_t* zero, Fn fn) {
+LOWBIT_INLINE void each_short_runs(int64_t n, int64_t run, const float* scale, const float* zero, Fn fn) {
   constexpr int64_t kBlock = 16 * Vec::kLanes;
-  float scales[kBlock];
-  int32_t zeros[kBlock];
+  float scales[kBlock], zeros[kBlock];
+  const auto spread = [=](const float* from, int64_t length, float* to) {
+    for (int64_t e = 0; e < length; e += run, ++from) {
+      for (int64_t end = e + run < length ? e + run : length, k = e; k < end; ++k) to[k] = *from;
+    }
+  };
   const int64_t runs = kBlock / run;
   for (int64_t i = 0; i < n; i += runs * run, scale += runs) {
     const int64_t length = n - i < runs * run ? n - i : runs * run;
-    for (int64_t e = 0, r = 0; e < length; e += run, ++r) {
-      for (int64_t end = e + run < length ? e + run : length, k = e; k < end; ++k) scales[k] = scale[r];
-    }
+    spread(scale, length, scales);
     if (zero) {
-      for (int64_t e = 0, r = 0; e < length; e += run, ++r) {
-        for (int64_t end = e + run < length ? e + run : length, k = e; k < end; ++k) zeros[k] = zero[r];
-      }
+      spread(zero, length, zeros);
       zero += runs;
     }
     fn(i, length, scales, zero ? zeros : nullptr);
   }
 }
 
-void quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, const int32_t* zero, CodeRange range,
-                   uint8_t* codes) {
-  if (run == 1) return quantize_each(x, n, scale, zero, range, codes);
+// The float and table codings have no zero point.
+template <class Coding>
+LOWBIT_INLINE void set_zero(Coding&, Vec::F) {}
+template <bool kFraction>
+LOWBIT_INLINE void set_zero(IntegerEncoder<kFraction>& encoder, Vec::F zero) {
+  encoder.set_zero(zero);
+}
+LOWBIT_INLINE void set_zero(IntegerDecoder& decoder, Vec::F zero) { decoder.set_zero(zero); }
+
+LOWBIT_INLINE Vec::I encode(const FloatEncoder<false, true, false>& e, Vec::F t) { return e.codes(t, Vec::iset(0)); }
+LOWBIT_INLINE Vec::I encode(const FloatEncoder<true, true, false>& e, Vec::F t) { return e.codes(t, Vec::iset(0)); }
+template <class Encoder>
+LOWBIT_INLINE Vec::I encode(const Encoder& e, Vec::F t) {
+  return e.codes(t);
+}
+
+// A scale, and a zero point where zero is not null, for each element.
+template <class Code, class Encoder>
+void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero,
+                                     Code* codes) {
+  if (n < Vec::kLanes) {
+    const int rest = int(n);
+    if (rest == 0) return;
+    if (zero) set_zero(encoder, Vec::load_n(zero, rest));
+    return store_codes_n(codes, encode(encoder, Vec::div(Vec::load_n(x, rest), Vec::load_n(scale, rest))), rest);
+  }
+  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
+    if (zero) set_zero(encoder, Vec::load(zero + i));
+    store_codes(codes + i, encode(encoder, Vec::div(Vec::load(x + i), Vec::load(scale + i))));
+  });
+}
+
+template <class Code, class Encoder>
+void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale,
+                                 const float* zero, Code* codes) {
+  if (run == 1) return quantize_elements(encoder, x, n, scale, zero, codes);
   if (run < Vec::kLanes) {
-    return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const int32_t* z) {
-      quantize_each(x + i, length, s, z, range, codes + i);
+    return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {
+      quantize_elements(encoder, x + i, length, s, z, codes + i);
     });
   }
   for (int64_t r = 0; n > 0; ++r, n -= run, x += run, codes += run) {
-    Quantizer q;
-    q.set(Vec::set(scale[r]), Vec::iset(zero ? zero[r] : 0), range);
-    const int64_t length = n < run ? n : run;
-    if (length < Vec::kLanes) {
-      Vec::store_u8_n(codes, q.codes(Vec::load_n(x, int(length))), int(length));
-    } else {
-      each_vector(length, [&](int64_t i) LOWBIT_ALWAYS { Vec::store_u8(codes + i, q.codes(Vec::load(x + i))); });
-    }
-  }
-}
-
-void dequantize_runs(const uint8_t* codes, int is_signed, int64_t n, int64_t run, const float* scale,
-                     const int32_t* zero, float* out) {
-  if (run == 1) return dequantize_each(codes, is_signed, n, scale, zero, out);
-  if (run < Vec::kLanes) {
-    return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const int32_t* z) {
-      dequantize_each(codes + i, is_signed, length, s, z, out + i);
-    });
-  }
-  const Vec::I flip = Vec::iset(is_signed ? 128 : 0);
-  for (int64_t r = 0; n > 0; ++r, n -= run, codes += run, out += run) {
     const Vec::F s = Vec::set(scale[r]);
-    const Vec::I z = Vec::iadd(Vec::iset(zero ? zero[r] : 0), flip);
+    if (zero) set_zero(encoder, Vec::set(zero[r]));
     const int64_t length = n < run ? n : run;
     if (length < Vec::kLanes) {
-      Vec::store_n(out, dequantize_vector(Vec::load_u8_n(codes, int(length)), flip, z, s), int(length));
+      store_codes_n(codes, encode(encoder, Vec::div(Vec::load_n(x, int(length)), s)), int(length));
     } else {
       each_vector(length, [&](int64_t i) LOWBIT_ALWAYS {
-        Vec::store(out + i, dequantize_vector(Vec::load_u8(codes + i), flip, z, s));
+        store_codes(codes + i, encode(encoder, Vec::div(Vec::load(x + i), s)));
       });
     }
   }
 }
 
-// ---- float16 ----------------------------------------------------------------------------------------------------
-
-void widen_half(const uint16_t* x, int64_t n, float* out) {
-  if (n < Vec::kLanes) {
-    if (n <= 0) return;
-    uint16_t padded[Vec::kLanes] = {};
-    for (int64_t i = 0; i < n; ++i) padded[i] = x[i];
-    return Vec::store_n(out, Vec::load_half(padded), int(n));
+void quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, int fraction,
+                   const Coder& coder, void* codes) {
+  uint8_t* const bytes = static_cast<uint8_t*>(codes);
+  if (coder.kind == Coder::kInteger) {
+    if (fraction) return quantize_with(IntegerEncoder<true>(coder), x, n, run, scale, zero, bytes);
+    return quantize_with(IntegerEncoder<false>(coder), x, n, run, scale, zero, bytes);
   }
-  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS { Vec::store(out + i, Vec::load_half(x + i)); });
+  if (coder.kind == Coder::kTable) return quantize_with(TableEncoder(coder), x, n, run, scale, nullptr, bytes);
+  const FloatFormat& f = coder.floats;
+  if (f.kind == FloatFormat::kFnuz) {
+    return quantize_with(FloatEncoder<true, true, false>(f), x, n, run, scale, nullptr, bytes);
+  }
+  const FloatEncoder<false, true, false> encoder(f);
+  if (f.bits > 8) return quantize_with(encoder, x, n, run, scale, nullptr, static_cast<uint16_t*>(codes));
+  quantize_with(encoder, x, n, run, scale, nullptr, bytes);
+}
+
+// ---- dequantize -------------------------------------------------------------------------------------------------
+
+template <class Code, class Decoder>
+void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale,
+                                       const float* zero, float* out) {
+  if (n < Vec::kLanes) {
+    const int rest = int(n);
+    if (rest == 0) return;
+    if (zero) set_zero(decoder, Vec::load_n(zero, rest));
+    return Vec::store_n(out, Vec::mul(decoder.values(load_codes_n(codes, rest)), Vec::load_n(scale, rest)), rest);
+  }
+  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
+    if (zero) set_zero(decoder, Vec::load(zero + i));
+    Vec::store(out + i, Vec::mul(decoder.values(load_codes(codes + i)), Vec::load(scale + i)));
+  });
+}
+
+template <class Code, class Decoder>
+void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale,
+                                   const float* zero, float* out) {
+  if (run == 1) return dequantize_elements(decoder, codes, n, scale, zero, out);
+  if (run < Vec::kLanes) {
+    return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {
+      dequantize_elements(decoder, codes + i, length, s, z, out + i);
+    });
+  }
+  for (int64_t r = 0; n > 0; ++r, n -= run, codes += run, out += run) {
+    const Vec::F s = Vec::set(scale[r]);
+    if (zero) set_zero(decoder, Vec::set(zero[r]));
+    const int64_t length = n < run ? n : run;
+    if (length < Vec::kLanes) {
+      Vec::store_n(out, Vec::mul(decoder.values(load_codes_n(codes, int(length))), s), int(length));
+    } else {
+      each_vector(length, [&](int64_t i) LOWBIT_ALWAYS {
+        Vec::store(out + i, Vec::mul(decoder.values(load_codes(codes + i)), s));
+      });
+    }
+  }
+}
+
+void dequantize_runs(const void* codes, int64_t n, int64_t run, const float* scale, const float* zero,
+                     const Coder& coder, float* out) {
+  const uint8_t* const bytes = static_cast<const uint8_t*>(codes);
+  if (coder.kind == Coder::kInteger) return dequantize_with(IntegerDecoder(coder), bytes, n, run, scale, zero, out);
+  // 16 numbers need no arithmetic, whatever they are
+  if (coder.values) return dequantize_with(TableDecoder(coder.values), bytes, n, run, scale, nullptr, out);
+  const FloatFormat& f = coder.floats;
+  if (f.kind == FloatFormat::kFnuz) return dequantize_with(FloatDecoder<true>(f), bytes, n, run, scale, nullptr, out);
+  const FloatDecoder<false> decoder(f);
+  if (f.bits > 8) return dequantize_with(decoder, static_cast<const uint16_t*>(codes), n, run, scale, nullptr, out);
+  dequantize_with(decoder, bytes, n, run, scale, nullptr, out);
 }
 
 #include "../isa/end.hpp"

@@ -6,11 +6,14 @@
 #include "bits-inl.hpp"
 #include "fake_quantize-inl.hpp"
 #include "finish-inl.hpp"
+#include "floats-inl.hpp"
 #include "gemm-inl.hpp"
 #include "gemm_float-inl.hpp"
 #include "panel-inl.hpp"
+#include "params-inl.hpp"
 #include "prepare-inl.hpp"
 #include "quantize-inl.hpp"
+#include "stream-inl.hpp"
 
 #define LOWBIT_PASTE(a, b) a##b
 #define LOWBIT_TABLE(isa) LOWBIT_PASTE(kernels_, isa)
@@ -19,18 +22,20 @@
 
 namespace lowbit {
 
+// clang-format off: one slot a line, in the order of kernels.hpp
 const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_NAME(LOWBIT_ISA),
     LOWBIT_ISA::Vec::kLanes,
     LOWBIT_ISA::range_runs,
     LOWBIT_ISA::range_each,
+    LOWBIT_ISA::choose_params,
     LOWBIT_ISA::quantize_runs,
-    LOWBIT_ISA::quantize_each,
     LOWBIT_ISA::dequantize_runs,
-    LOWBIT_ISA::dequantize_each,
     LOWBIT_ISA::pack_bits,
     LOWBIT_ISA::unpack_bits,
-    LOWBIT_ISA::widen_half,
+    LOWBIT_ISA::encode_floats,
+    LOWBIT_ISA::decode_floats,
+    LOWBIT_ISA::stream,
     LOWBIT_ISA::Tile::kBytesPerK,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,
@@ -47,5 +52,6 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::fake_quantize_gradient_runs,
     LOWBIT_ISA::add_lanes,
 };
+// clang-format on
 
 }  // namespace lowbit

@@ -24,25 +24,23 @@ struct Job {
   const float* scale;
   const void* zero_point;
 
-  CodeRange range() const { return {format->qmin, format->qmax}; }
   int zero(int64_t p) const {
-    return format->qmin < 0 ? static_cast<const int8_t*>(zero_point)[p] : static_cast<const uint8_t*>(zero_point)[p];
+    return format->is_signed() ? static_cast<const int8_t*>(zero_point)[p] : static_cast<const uint8_t*>(zero_point)[p];
   }
-  int64_t runs() const { return map.rows / map.rows_per_param * map.per_row; }
 };
 
 // The parameters of up to kChunk runs, one after the other, as kernels take them.
 struct ChunkParams {
   alignas(64) float scale[kChunk];
-  alignas(64) int32_t zero[kChunk];
-  const int32_t* zero_or_null;
+  alignas(64) float zero[kChunk];
+  const float* zero_or_null;
 
   void read(const Job& job, int64_t first, int64_t count) {
     zero_or_null = job.zero_point ? zero : nullptr;
     for (int64_t done = 0, p = first; done < count; p = 0) {
       const int64_t n = std::min(count - done, job.map.params - p);
       std::memcpy(scale + done, job.scale + p, size_t(n) * sizeof(float));
-      for (int64_t i = 0; job.zero_point && i < n; ++i) zero[done + i] = job.zero(p + i);
+      for (int64_t i = 0; job.zero_point && i < n; ++i) zero[done + i] = float(job.zero(p + i));
       done += n;
     }
   }
@@ -69,7 +67,7 @@ void fake_quantize(const Job& job, const float* x, float* out) {
     params.read(job, job.map.first_param(row, j), ceil_div(end - begin, job.map.run));
     const int64_t at = row * job.map.row_length + begin;
     job.context.kernels->fake_quantize_runs(x + at, end - begin, job.map.run, params.scale, params.zero_or_null,
-                                            job.range(), out + at);
+                                            job.format->coder.range, out + at);
   });
 }
 
@@ -103,7 +101,8 @@ struct ChunkTerms {
   // The same with the parameters there already.
   void compute(const GradientJob& job, int64_t at, int64_t n, int64_t run) {
     job.context.kernels->fake_quantize_gradient_runs({job.grad + at, job.x + at, n, run, params.scale,
-                                                      params.zero_or_null, job.range(), job.grad_x + at, scale, zero});
+                                                      params.zero_or_null, job.format->coder.range, job.grad_x + at,
+                                                      scale, zero});
   }
 };
 
@@ -127,7 +126,7 @@ struct SegmentSum {
 };
 
 void write_sums(const GradientJob& job, int64_t p, double scale_total, double zero_total, int64_t count) {
-  const double factor = job.lsq_scale ? 1.0 / std::sqrt(double(count) * double(job.format->qmax)) : 1.0;
+  const double factor = job.lsq_scale ? 1.0 / std::sqrt(double(count) * double(job.format->qmax())) : 1.0;
   if (job.grad_scale) job.grad_scale[p] = float(scale_total * factor);
   if (job.grad_zero_point) job.grad_zero_point[p] = float(-double(job.scale[p]) * zero_total * factor);
 }
@@ -169,7 +168,7 @@ struct ParamSum {
 // Runs [from, to), counted as r / rows_per_param * per_row + j, into the sums of parameters from `first` on.
 void add_runs(const GradientJob& job, int64_t from, int64_t to, int64_t first, ChunkTerms* terms, ParamSum* sums) {
   const RunMap& map = job.map;
-  const int64_t last_row = ceil_div(to, map.per_row) * map.rows_per_param;
+  const int64_t last_row = std::min(map.rows, ceil_div(to, map.per_row) * map.rows_per_param);
   for (int64_t row = from / map.per_row * map.rows_per_param; row < last_row; ++row) {
     const int64_t base = row / map.rows_per_param * map.per_row;
     int64_t q = std::max(from, base);
@@ -192,7 +191,7 @@ void add_runs(const GradientJob& job, int64_t from, int64_t to, int64_t first, C
 // Some neighbouring parameters at a time, all of their elements in order.
 void sum_by_params(const GradientJob& job) {
   constexpr int64_t kMost = 256;  // 39 KB of sums
-  const int64_t params = job.map.params, runs = job.runs(), turns = runs / params;
+  const int64_t params = job.map.params, runs = job.map.runs(), turns = runs / params;
   const int64_t block = std::min(kMost, std::max<int64_t>(1, kChunk / job.map.run));
   const int64_t size = std::min(block, params) * job.map.run * turns * job.map.rows_per_param;
   parallel_items(job.context, ceil_div(params, block), size, [&](int64_t begin, int64_t end) {
@@ -217,7 +216,7 @@ void sum_by_params(const GradientJob& job) {
 void sum_by_segments(const GradientJob& job) {
   constexpr int64_t kRound = 4096;  // segments
   const Kernels& kernels = *job.context.kernels;
-  const int64_t params = job.map.params, run = job.map.run, count = job.runs() / params * run;
+  const int64_t params = job.map.params, run = job.map.run, count = job.map.runs() / params * run;
   float scale[kRound], zero[kRound];
   for (int64_t p = 0; p < params; ++p) {
     double scale_total = 0.0, zero_total = 0.0;
@@ -270,7 +269,7 @@ struct ColumnSums {
 };
 
 void sum_by_columns(const GradientJob& job) {
-  const int64_t params = job.map.params, rows = job.runs() / params;
+  const int64_t params = job.map.params, rows = job.map.runs() / params;
   const int64_t block = std::min(params, ColumnSums::kMost);
   parallel_items(job.context, ceil_div(params, block), block * rows, [&](int64_t begin, int64_t end) {
     ChunkTerms terms;
@@ -300,14 +299,6 @@ void sum_by_columns(const GradientJob& job) {
 
 // ---- checks -----------------------------------------------------------------------------------------------------
 
-template <typename Args>
-lowbit_status check_size(const Args* args, const char* type, lowbit_error* error) {
-  if (!args) return fail(error, LOWBIT_INVALID_VALUE, "args: got NULL, expected a %s", type);
-  if (args->struct_size == sizeof *args) return LOWBIT_OK;
-  return fail(error, LOWBIT_INVALID_VALUE, "args.struct_size: got %zu, expected sizeof(%s) = %zu", args->struct_size,
-              type, sizeof *args);
-}
-
 lowbit_status check_array(const void* array, const char* name, lowbit_error* error) {
   return array ? LOWBIT_OK : fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array", name);
 }
@@ -318,9 +309,9 @@ lowbit_status check_params(const Job& job, lowbit_error* error) {
       return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0",
                   double(job.scale[i]), static_cast<long long>(i));
     }
-    if (job.zero_point && (job.zero(i) < job.format->qmin || job.zero(i) > job.format->qmax)) {
+    if (job.zero_point && (job.zero(i) < job.format->qmin() || job.zero(i) > job.format->qmax())) {
       return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %d at %lld, expected codes of %s, %d to %d",
-                  job.zero(i), static_cast<long long>(i), job.format->name, job.format->qmin, job.format->qmax);
+                  job.zero(i), static_cast<long long>(i), job.format->name, job.format->qmin(), job.format->qmax());
     }
   }
   return LOWBIT_OK;
@@ -333,6 +324,9 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, Job* job
   if (!get_context(context, &job->context, error)) return LOWBIT_INVALID_VALUE;
   job->format = find_format(args.format, error);
   if (!job->format) return LOWBIT_INVALID_VALUE;
+  if (!job->format->is_integer()) {
+    return fail(error, LOWBIT_INVALID_VALUE, "args.format: got %s, expected integers", job->format->name);
+  }
   if (const lowbit_status status = check_runs(args.runs, error)) return status;
   *elements = args.runs.rows * args.runs.row_length;
   if (*elements == 0) return LOWBIT_OK;
@@ -353,7 +347,7 @@ lowbit_status lowbit_fake_quantize(const lowbit_context* context, const lowbit_f
                                    lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_fake_quantize_args", error)) return status;
   Job job;
-  int64_t elements;
+  int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
   if (const lowbit_status status = check_array(args->out, "out", error)) return status;
@@ -365,9 +359,9 @@ lowbit_status lowbit_fake_quantize_gradient(const lowbit_context* context,
                                             const lowbit_fake_quantize_gradient_args* args, lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_fake_quantize_gradient_args", error)) return status;
   GradientJob job;
-  int64_t elements;
+  int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, &job, &elements, error)) return status;
-  if (args->lsq_scale && job.format->qmax == 0) {
+  if (args->lsq_scale && job.format->qmax() == 0) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.lsq_scale: got %d for %s, whose largest code is 0, expected 0",
                 args->lsq_scale, job.format->name);
   }

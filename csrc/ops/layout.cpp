@@ -13,6 +13,9 @@ lowbit_status make_layout(const lowbit_weights_info& info, Layout* l, lowbit_err
   lowbit_format_info format = {};
   format.struct_size = sizeof format;
   if (const lowbit_status status = lowbit_format_describe(info.format, &format, error)) return status;
+  if (format.kind != LOWBIT_KIND_INTEGER) {
+    return fail(error, LOWBIT_INVALID_VALUE, "info: format %s cannot be packed, expected integers", format.name);
+  }
   if (info.n < 0 || info.k < 0) {
     return fail(error, LOWBIT_INVALID_VALUE, "info: n and k must be at least 0, got n = %lld, k = %lld",
                 static_cast<long long>(info.n), static_cast<long long>(info.k));

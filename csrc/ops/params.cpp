@@ -6,115 +6,163 @@
 #include <cstring>
 
 #include "../error.hpp"
-#include "half.hpp"
+#include "check.hpp"
 
 namespace lowbit {
 namespace {
 
-float exact_scale(const Format& format, lowbit_convention convention, float minimum, float maximum) {
-  // symmetric conventions mean the signed codes, on unsigned formats too
-  const float qmin = -float(1 << (format.bits - 1)), qmax = float((1 << (format.bits - 1)) - 1);
-  const float low = std::fabs(minimum), high = std::fabs(maximum);
+const char* name_of(lowbit_type type) {
+  switch (type) {
+    case LOWBIT_FLOAT16: return "float16";
+    case LOWBIT_BFLOAT16: return "bfloat16";
+    case LOWBIT_FLOAT8_E8M0FNU: return "float8_e8m0fnu";
+    case LOWBIT_FLOAT8_E4M3FN: return "float8_e4m3fn";
+    default: return "float32";
+  }
+}
+
+const char* name_of(lowbit_convention convention) {
   switch (convention) {
-    case LOWBIT_ABSMAX: return std::max(low, high) / qmax;
-    case LOWBIT_FULL: return std::max(low, high) / (qmax + 0.5f);
-    case LOWBIT_SIGNED_MAX: return (low > high ? minimum : maximum) / qmin;
-    case LOWBIT_NO_CLIP: return std::max(minimum / qmin, maximum / qmax);
+    case LOWBIT_ABSMAX: return "absmax";
+    case LOWBIT_FULL: return "full";
+    case LOWBIT_SIGNED_MAX: return "signed_max";
+    case LOWBIT_NO_CLIP: return "no_clip";
     case LOWBIT_ASYMMETRIC: break;
   }
-  const float from = std::min(minimum, 0.0f), to = std::max(maximum, 0.0f);
-  const float steps = float(format.qmax - format.qmin), span = to - from;
-  return std::isinf(span) ? to / steps - from / steps : span / steps;
-}
-
-// The scale as its type has it.
-float stored_scale(const ParamRule& rule, float minimum, float maximum) {
-  float scale = exact_scale(*rule.format, rule.convention, minimum, maximum);
-  if (rule.scale_type == LOWBIT_FLOAT16) scale = half_to_float(float_to_half(scale));
-  return scale == 0.0f ? 1.0f : scale;
-}
-
-int stored_zero(const ParamRule& rule, float minimum, float scale) {
-  const Format& f = *rule.format;
-  if (rule.convention != LOWBIT_ASYMMETRIC) return f.qmin < 0 ? 0 : 1 << (f.bits - 1);
-  const float point = float(f.qmin) - std::min(minimum, 0.0f) / scale;
-  // clipped before it is converted: a subnormal scale can make the quotient huge
-  return int(std::nearbyint(std::min(std::max(point, float(f.qmin)), float(f.qmax))));
+  return "asymmetric";
 }
 
 }  // namespace
 
-lowbit_status check_scale_type(lowbit_type scale_type, lowbit_error* error) {
-  if (scale_type == LOWBIT_FLOAT32 || scale_type == LOWBIT_FLOAT16) return LOWBIT_OK;
-  return fail(error, LOWBIT_INVALID_TYPE, "scale_type: got %d, expected LOWBIT_FLOAT32 (1) or LOWBIT_FLOAT16 (2)",
-              static_cast<int>(scale_type));
-}
-
-bool ParamRule::choose(float minimum, float maximum, int64_t i, void* scale, void* zero_point) const {
-  const float value = stored_scale(*this, minimum, maximum);
-  if (scale_type == LOWBIT_FLOAT16) {
-    static_cast<uint16_t*>(scale)[i] = float_to_half(value);
-  } else {
-    static_cast<float*>(scale)[i] = value;
+lowbit_status make_scale_type(lowbit_type type, float global_scale, ScaleType* out, lowbit_error* error) {
+  switch (type) {
+    case LOWBIT_FLOAT32:
+    case LOWBIT_FLOAT16:
+    case LOWBIT_BFLOAT16:
+    case LOWBIT_FLOAT8_E8M0FNU:
+    case LOWBIT_FLOAT8_E4M3FN: break;
+    default:
+      return fail(error, LOWBIT_INVALID_TYPE,
+                  "scale_type: got %d, expected LOWBIT_FLOAT32 (1), LOWBIT_FLOAT16 (2), LOWBIT_BFLOAT16 (5), "
+                  "LOWBIT_FLOAT8_E8M0FNU (13) or LOWBIT_FLOAT8_E4M3FN (6)",
+                  static_cast<int>(type));
   }
-  const bool fits = std::isfinite(value);
-  if (zero_point) static_cast<uint8_t*>(zero_point)[i] = fits ? uint8_t(stored_zero(*this, minimum, value)) : 0;
-  return fits;
+  if (!std::isfinite(global_scale) || global_scale < 0) {
+    return fail(error, LOWBIT_INVALID_VALUE, "global_scale: got %g, expected a finite value above 0, or 0 for none",
+                double(global_scale));
+  }
+  *out = {type, global_scale == 0 ? 1.0f : global_scale};
+  return LOWBIT_OK;
 }
 
-int64_t ParamRule::first_misfit(int64_t count, const float* minimum, const float* maximum) const {
-  int64_t i = 0;
-  while (i < count && std::isfinite(stored_scale(*this, minimum[i], maximum[i]))) ++i;
-  return i;
+void read_scales(const Kernels& kernels, const ScaleType& type, const void* scale, int64_t first, int64_t count,
+                 float* out) {
+  if (type.type == LOWBIT_FLOAT32) {
+    std::memcpy(out, static_cast<const float*>(scale) + first, size_t(count) * sizeof(float));
+  } else {
+    const FloatFormat& format = *float_format(type.type);
+    kernels.decode_floats(static_cast<const uint8_t*>(scale) + first * type.bytes(), count, format, out);
+  }
+  if (type.global_scale != 1.0f) {
+    for (int64_t i = 0; i < count; ++i) out[i] *= type.global_scale;
+  }
 }
 
-lowbit_status make_rule(const Format& format, lowbit_convention convention, lowbit_type scale_type, bool has_zero_point,
-                        ParamRule* rule, lowbit_error* error) {
+lowbit_status make_rule(const Format& format, lowbit_convention convention, const ScaleType& scale_type,
+                        bool has_zero_point, ParamRule* rule, lowbit_error* error) {
   if (convention < LOWBIT_ASYMMETRIC || convention > LOWBIT_NO_CLIP) {
     return fail(error, LOWBIT_INVALID_VALUE, "convention: got %d, expected a lowbit_convention, 0 to 4",
                 static_cast<int>(convention));
   }
+  if (!format.is_integer() && convention != LOWBIT_ABSMAX) {
+    return fail(error, LOWBIT_INVALID_VALUE, "convention: got %s for format %s, expected absmax", name_of(convention),
+                format.name);
+  }
   if (format.bits == 1 && (convention == LOWBIT_ABSMAX || convention == LOWBIT_NO_CLIP)) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "convention: got %s for format %s, which has no positive code; expected full, signed_max or asymmetric",
-                convention == LOWBIT_ABSMAX ? "absmax" : "no_clip", format.name);
+                name_of(convention), format.name);
   }
-  if (const lowbit_status status = check_scale_type(scale_type, error)) return status;
-  if (!has_zero_point && (convention == LOWBIT_ASYMMETRIC || format.qmin == 0)) {
+  const bool power = scale_type.type == LOWBIT_FLOAT8_E8M0FNU;
+  if (power && convention == LOWBIT_SIGNED_MAX) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "convention: got signed_max with scale_type float8_e8m0fnu, which has no negative scales; expected "
+                "another convention");
+  }
+  if (!has_zero_point && format.is_integer() && (convention == LOWBIT_ASYMMETRIC || !format.is_signed())) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "zero_point: got NULL, expected a byte for each parameter (the convention is asymmetric or the format, "
                 "%s, unsigned)",
                 format.name);
   }
-  *rule = {&format, convention, scale_type};
+
+  ParamRule r = {};
+  // symmetric conventions mean the signed codes, on unsigned formats too
+  const bool asymmetric = convention == LOWBIT_ASYMMETRIC;
+  const int middle = format.is_integer() && !format.is_signed() && !asymmetric ? 1 << (format.bits - 1) : 0;
+  r.qmin = float(format.qmin() - middle);
+  r.qmax = format.is_integer() ? float(format.qmax() - middle) : format.max_value();
+  r.zero = float(middle);
+  switch (convention) {
+    case LOWBIT_FULL: r.qmax += 0.5f; [[fallthrough]];
+    case LOWBIT_ABSMAX: r.convention = ParamRule::kMagnitude; break;
+    case LOWBIT_SIGNED_MAX: r.convention = ParamRule::kSigned; break;
+    case LOWBIT_NO_CLIP: r.convention = ParamRule::kNoClip; break;
+    case LOWBIT_ASYMMETRIC: r.convention = ParamRule::kAsymmetric; break;
+  }
+  r.global_scale = scale_type.global_scale;
+  if (const FloatFormat* floats = float_format(scale_type.type)) {
+    r.rounded = 1;
+    r.scale_format = *floats;
+    r.rounding.mode = Rounding::kNearest;
+  }
+  if (power) {
+    // Integers: up, so that nothing is clipped. Floats: as OCP has it, 2^(floor(log2 absmax) - floor(log2 max)).
+    r.rounding.mode = format.is_integer() ? Rounding::kUp : Rounding::kDown;
+    if (!format.is_integer()) r.qmax = std::ldexp(1.0f, std::ilogb(r.qmax));
+  }
+  *rule = r;
   return LOWBIT_OK;
 }
 
-lowbit_status fail_misfit(lowbit_type scale_type, int64_t i, lowbit_error* error) {
+int64_t first_misfit(const float* scale, int64_t count) {
+  int64_t i = 0;
+  while (i < count && std::isfinite(scale[i])) ++i;
+  return i;
+}
+
+lowbit_status fail_misfit(const ScaleType& scale_type, int64_t i, lowbit_error* error) {
   return fail(error, LOWBIT_INVALID_VALUE,
               "scale: that of parameter %lld does not fit scale_type %s, expected data of smaller range%s",
-              static_cast<long long>(i), scale_type == LOWBIT_FLOAT16 ? "float16" : "float32",
-              scale_type == LOWBIT_FLOAT16 ? " or scale_type float32" : "");
+              static_cast<long long>(i), name_of(scale_type.type),
+              scale_type.type == LOWBIT_FLOAT32 ? "" : " or scale_type float32");
 }
 
 }  // namespace lowbit
 
 using namespace lowbit;
 
-lowbit_status lowbit_choose_params(lowbit_format format, lowbit_convention convention, lowbit_type scale_type,
-                                   int64_t count, const float* minimum, const float* maximum, void* scale,
-                                   void* zero_point, lowbit_error* error) {
-  const Format* found = find_format(format, error);
-  if (!found) return LOWBIT_INVALID_VALUE;
+lowbit_status lowbit_choose_params(const lowbit_context* opaque, const lowbit_choose_args* args, lowbit_error* error) {
+  if (const lowbit_status status = check_size(args, "lowbit_choose_args", error)) return status;
+  Context context;
+  if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
+  const Format* format = find_format(args->format, error);
+  if (!format) return LOWBIT_INVALID_VALUE;
+  ScaleType scale_type;
+  if (const lowbit_status status = make_scale_type(args->scale_type, args->global_scale, &scale_type, error)) {
+    return status;
+  }
+  const int64_t count = args->count;
   ParamRule rule;
-  if (const lowbit_status status =
-          make_rule(*found, convention, scale_type, zero_point != nullptr || count == 0, &rule, error)) {
+  if (const lowbit_status status = make_rule(*format, args->convention, scale_type,
+                                             args->zero_point != nullptr || count == 0, &rule, error)) {
     return status;
   }
   if (count < 0) {
     return fail(error, LOWBIT_INVALID_VALUE, "count: got %lld, expected at least 0", static_cast<long long>(count));
   }
-  if (count > 0 && (!minimum || !maximum || !scale)) {
+  const float *minimum = args->minimum, *maximum = args->maximum;
+  if (count > 0 && (!minimum || !maximum || !args->scale)) {
     return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected count = %lld values",
                 !minimum   ? "minimum"
                 : !maximum ? "maximum"
@@ -128,8 +176,20 @@ lowbit_status lowbit_choose_params(lowbit_format format, lowbit_convention conve
                   double(minimum[i]), double(maximum[i]), static_cast<long long>(i));
     }
   }
-  const int64_t misfit = rule.first_misfit(count, minimum, maximum);
-  if (misfit < count) return fail_misfit(scale_type, misfit, error);
-  for (int64_t i = 0; i < count; ++i) rule.choose(minimum[i], maximum[i], i, scale, zero_point);
+  // twice: nothing is written if any scale does not fit
+  constexpr int64_t kBlock = 256;
+  float codes[kBlock], scale[kBlock], zero[kBlock];
+  for (const bool write : {false, true}) {
+    for (int64_t i = 0; i < count; i += kBlock) {
+      const int64_t n = std::min(kBlock, count - i);
+      context.kernels->choose_params(minimum + i, maximum + i, n, rule, codes, scale, zero);
+      if (const int64_t misfit = first_misfit(scale, n); misfit < n) return fail_misfit(scale_type, i + misfit, error);
+      if (!write) continue;
+      std::memcpy(static_cast<uint8_t*>(args->scale) + i * scale_type.bytes(), codes, size_t(n * scale_type.bytes()));
+      if (!args->zero_point) continue;
+      uint8_t* to = static_cast<uint8_t*>(args->zero_point) + i;
+      for (int64_t j = 0; j < n; ++j) to[j] = uint8_t(int(zero[j]));
+    }
+  }
   return ok(error);
 }

@@ -3,30 +3,35 @@
 
 #include <cstdint>
 
+#include "../context.hpp"
 #include "../formats/registry.hpp"
 #include "lowbit/lowbit.h"
 
 namespace lowbit {
 
-inline int64_t scale_bytes(lowbit_type scale_type) { return scale_type == LOWBIT_FLOAT16 ? 2 : 4; }
+// How scales are stored and what they are multiples of.
+struct ScaleType {
+  lowbit_type type;
+  float global_scale;  // 1 where there is none
 
-lowbit_status check_scale_type(lowbit_type scale_type, lowbit_error* error);
-
-struct ParamRule {
-  const Format* format;
-  lowbit_convention convention;
-  lowbit_type scale_type;
-
-  // False where the scale does not fit scale_type. scale, zero_point: where element 0 stands; zero_point may be NULL.
-  bool choose(float minimum, float maximum, int64_t i, void* scale, void* zero_point) const;
-  // The first of `count` ranges whose scale does not fit, or count; writes nothing.
-  int64_t first_misfit(int64_t count, const float* minimum, const float* maximum) const;
+  int64_t bytes() const { return type_bits(type) / 8; }
 };
 
-// Fails where format and convention do not go together, or where a zero point is needed and has_zero_point is false.
-lowbit_status make_rule(const Format& format, lowbit_convention convention, lowbit_type scale_type, bool has_zero_point,
-                        ParamRule* rule, lowbit_error* error);
+// Fails unless the type is one for scales and global_scale (0: none) is finite and positive.
+lowbit_status make_scale_type(lowbit_type type, float global_scale, ScaleType* out, lowbit_error* error);
 
-lowbit_status fail_misfit(lowbit_type scale_type, int64_t i, lowbit_error* error);
+// `count` scales from `first` on as float32, global scale included.
+void read_scales(const Kernels& kernels, const ScaleType& type, const void* scale, int64_t first, int64_t count,
+                 float* out);
+
+// Fails where format, convention and type of scale do not go together, or where a zero point is needed and
+// has_zero_point is false.
+lowbit_status make_rule(const Format& format, lowbit_convention convention, const ScaleType& scale_type,
+                        bool has_zero_point, ParamRule* rule, lowbit_error* error);
+
+// The first of `count` scales that is not finite, or count.
+int64_t first_misfit(const float* scale, int64_t count);
+
+lowbit_status fail_misfit(const ScaleType& scale_type, int64_t i, lowbit_error* error);
 
 }  // namespace lowbit

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../formats/registry.hpp"
 #include "../parallel.hpp"
 #include "check.hpp"
 
@@ -190,7 +191,7 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     for (int64_t panel = 0; panel < g.panels; ++panel) {
       const uint8_t* from = b.scale + panel * b.scale_stride;
       if (b.scale_half) {
-        kernels.widen_half(reinterpret_cast<const uint16_t*>(from), kPanel, scale + panel * kPanel);
+        kernels.decode_floats(from, kPanel, *float_format(LOWBIT_FLOAT16), scale + panel * kPanel);
       } else {
         std::memcpy(scale + panel * kPanel, from, kPanel * 4);
       }

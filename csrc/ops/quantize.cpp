@@ -9,7 +9,6 @@
 #include "../context.hpp"
 #include "../error.hpp"
 #include "../formats/registry.hpp"
-#include "half.hpp"
 #include "params.hpp"
 #include "runs.hpp"
 
@@ -23,37 +22,43 @@ struct Job {
   Context context;
   const Format* format;
   RunMap map;
-  lowbit_type scale_type;
+  ScaleType scale_type;
   const void* scale;
+  lowbit_type zero_type;
   const void* zero_point;
   int64_t row_bytes;  // of codes
 
-  bool packed() const { return format->bits < 8; }
-  bool is_signed() const { return format->qmin < 0; }
   int64_t code_offset(int64_t row, int64_t begin) const { return row * row_bytes + begin * format->bits / 8; }
+  bool fraction() const { return zero_type == LOWBIT_FLOAT32; }
+
+  // x / scale must be a number, a zero point a code or a finite number; negative scales are for signed_max.
+  bool usable(float s, bool may_be_negative) const { return std::isfinite(s) && (s > 0 || (may_be_negative && s < 0)); }
+  bool usable_zero(float z) const {
+    return fraction() ? std::isfinite(z) : z >= float(format->qmin()) && z <= float(format->qmax());
+  }
 };
 
 // The parameters of some runs, as kernels take them.
 struct ChunkParams {
   alignas(64) float scale[kChunk];
-  alignas(64) int32_t zero[kChunk];
+  alignas(64) float zero[kChunk];
 
   // `count` runs of a row, the first of which is j.
   void read(const Job& job, int64_t row, int64_t j, int64_t count) {
     int64_t p = job.map.first_param(row, j);
     for (int64_t done = 0; done < count; p = 0) {
       const int64_t n = std::min(count - done, job.map.params - p);
-      if (job.scale_type == LOWBIT_FLOAT16) {
-        job.context.kernels->widen_half(static_cast<const uint16_t*>(job.scale) + p, n, scale + done);
-      } else {
-        std::memcpy(scale + done, static_cast<const float*>(job.scale) + p, size_t(n) * sizeof(float));
-      }
-      if (job.zero_point && job.is_signed()) {
-        std::copy_n(static_cast<const int8_t*>(job.zero_point) + p, n, zero + done);
-      } else if (job.zero_point) {
-        std::copy_n(static_cast<const uint8_t*>(job.zero_point) + p, n, zero + done);
-      }
+      read_scales(*job.context.kernels, job.scale_type, job.scale, p, n, scale + done);
+      if (job.zero_point) read_zeros(job, p, n, zero + done);
       done += n;
+    }
+  }
+
+  static void read_zeros(const Job& job, int64_t p, int64_t n, float* to) {
+    switch (job.zero_type) {
+      case LOWBIT_INT8: std::copy_n(static_cast<const int8_t*>(job.zero_point) + p, n, to); break;
+      case LOWBIT_UINT8: std::copy_n(static_cast<const uint8_t*>(job.zero_point) + p, n, to); break;
+      default: std::copy_n(static_cast<const float*>(job.zero_point) + p, n, to); break;
     }
   }
 };
@@ -62,8 +67,8 @@ struct ChunkParams {
 // the rest of a run that began earlier, and for the runs that begin here.
 template <typename F>
 void each_runs(const Job& job, int64_t row, int64_t begin, int64_t end, F kernel) {
-  ChunkParams params;
-  const int32_t* zero = job.zero_point ? params.zero : nullptr;
+  ChunkParams params;  // not initialized: only what is read into it is used
+  const float* zero = job.zero_point ? params.zero : nullptr;
   const int64_t run = job.map.run, j = begin / run;
   const int64_t head = std::min((run - begin % run) % run, end - begin);
   if (head > 0) {
@@ -77,38 +82,48 @@ void each_runs(const Job& job, int64_t row, int64_t begin, int64_t end, F kernel
   }
 }
 
-void quantize_chunk(const Job& job, const float* x, int64_t row, int64_t begin, int64_t end, uint8_t* out) {
+// Codes of a chunk before they are packed.
+struct ChunkCodes {
+  alignas(64) uint8_t bytes[kChunk];
+};
+
+// False where a parameter cannot be used; what is written then means nothing.
+bool quantize_chunk(const Job& job, bool may_be_negative, const float* x, int64_t row, int64_t begin, int64_t end,
+                    uint8_t* out) {
   const Kernels& kernels = *job.context.kernels;
-  const CodeRange range = {job.format->qmin, job.format->qmax};
-  alignas(64) uint8_t buffer[kChunk];
+  bool good = true;
+  ChunkCodes buffer;
   out += job.code_offset(row, begin);
-  uint8_t* codes = job.packed() ? buffer : out;
+  uint8_t* codes = job.format->packed() ? buffer.bytes : out;
   x += row * job.map.row_length + begin;
-  each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const int32_t* zero) {
-    if (run == 1) return kernels.quantize_each(x + at, n, scale, zero, range, codes + at);
-    kernels.quantize_runs(x + at, n, run, scale, zero, range, codes + at);
+  const int64_t bytes = job.format->code_bytes();
+  each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
+    for (int64_t i = 0, count = ceil_div(n, run); i < count; ++i) {
+      good &= job.usable(scale[i], may_be_negative) && (!zero || job.usable_zero(zero[i]));
+    }
+    kernels.quantize_runs(x + at, n, run, scale, zero, job.fraction(), job.format->coder, codes + at * bytes);
   });
-  if (job.packed()) kernels.pack_bits(buffer, end - begin, job.format->bits, out);
+  if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
+  return good;
 }
 
 void dequantize_chunk(const Job& job, const uint8_t* codes, int64_t row, int64_t begin, int64_t end, float* out) {
   const Kernels& kernels = *job.context.kernels;
-  const int is_signed = job.is_signed();
-  alignas(64) uint8_t buffer[kChunk];
+  ChunkCodes buffer;
   codes += job.code_offset(row, begin);
-  if (job.packed()) {
-    kernels.unpack_bits(codes, end - begin, job.format->bits, is_signed, buffer);
-    codes = buffer;
+  if (job.format->packed()) {
+    kernels.unpack_bits(codes, end - begin, job.format->bits, job.format->is_signed(), buffer.bytes);
+    codes = buffer.bytes;
   }
   out += row * job.map.row_length + begin;
-  each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const int32_t* zero) {
-    if (run == 1) return kernels.dequantize_each(codes + at, is_signed, n, scale, zero, out + at);
-    kernels.dequantize_runs(codes + at, is_signed, n, run, scale, zero, out + at);
+  const int64_t bytes = job.format->code_bytes();
+  each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
+    kernels.dequantize_runs(codes + at * bytes, n, run, scale, zero, job.format->coder, out + at);
   });
 }
 
 // Runs that begin on a byte of the packed codes, counted from the row's start: every so many.
-int64_t aligned_runs(const Job& job) { return job.packed() ? 8 / std::gcd(job.map.run, int64_t{8}) : 1; }
+int64_t aligned_runs(const Job& job) { return job.format->packed() ? 8 / std::gcd(job.map.run, int64_t{8}) : 1; }
 
 // Cuts every row into pieces of `size` elements, a multiple of 8: f(row, begin, end).
 template <typename F>
@@ -129,8 +144,12 @@ void each_chunk(const Job& job, F f) {
   each_piece(job, unit < kChunk ? kChunk / unit * unit : kChunk, f);
 }
 
-void quantize_given(const Job& job, const float* x, uint8_t* codes) {
-  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) { quantize_chunk(job, x, row, begin, end, codes); });
+bool quantize_given(const Job& job, bool may_be_negative, const float* x, uint8_t* codes) {
+  std::atomic<bool> good{true};
+  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) {
+    if (!quantize_chunk(job, may_be_negative, x, row, begin, end, codes)) good.store(false, std::memory_order_relaxed);
+  });
+  return good;
 }
 
 // The lowest parameter whose scale did not fit, from any thread.
@@ -145,58 +164,97 @@ struct Misfit {
   bool any() const { return param.load() != std::numeric_limits<int64_t>::max(); }
 };
 
+// Chooses the parameters of `count` runs from `first` on and stores them.
+struct ParamWriter {
+  const Job& job;
+  const ParamRule& rule;
+  void* scale;
+  void* zero_point;
+  Misfit misfit;
+
+  // scales: room for `count` floats, and gets them
+  void write(const float* minimum, const float* maximum, int64_t first, int64_t count, float* scales, float* zeros) {
+    job.context.kernels->choose_params(minimum, maximum, count, rule,
+                                       static_cast<uint8_t*>(scale) + first * job.scale_type.bytes(), scales, zeros);
+    if (const int64_t bad = first_misfit(scales, count); bad < count) misfit.note(first + bad);
+    if (!zero_point) return;
+    uint8_t* to = static_cast<uint8_t*>(zero_point) + first;
+    for (int64_t i = 0; i < count; ++i) to[i] = uint8_t(int(zeros[i]));
+  }
+};
+
 // Range, parameters and codes of a few runs at a time.
-void quantize_found(const Job& job, const ParamRule& rule, const float* x, uint8_t* codes, void* scale, void* zero,
-                    Misfit* misfit) {
+void quantize_found(const Job& job, ParamWriter* writer, const float* x, uint8_t* codes) {
   const int64_t run = job.map.run, aligned = aligned_runs(job);
   const int64_t runs = std::max(aligned, kChunk / run / aligned * aligned);
   each_piece(job, runs * run, [&](int64_t row, int64_t begin, int64_t end) {
-    float minimum[kChunk], maximum[kChunk];
+    float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
     const float* from = x + row * job.map.row_length + begin;
     const int64_t count = ceil_div(end - begin, run), first = job.map.first_param(row, begin / run);
-    job.context.kernels->range_runs(from, end - begin, run, minimum, maximum);
+    const Kernels& kernels = *job.context.kernels;
+    kernels.range_runs(from, end - begin, run, minimum, maximum);
     finish_ranges(count, minimum, maximum);
-    for (int64_t i = 0; i < count; ++i) {
-      if (!rule.choose(minimum[i], maximum[i], first + i, scale, zero)) misfit->note(first + i);
+    writer->write(minimum, maximum, first, count, scale, zero);
+    if (end - begin > kChunk) {  // one long run
+      for (int64_t at = begin; at < end; at += kChunk) {
+        quantize_chunk(job, true, x, row, at, std::min(end, at + kChunk), codes);
+      }
+      return;
     }
-    for (int64_t at = begin; at < end; at += kChunk) {
-      quantize_chunk(job, x, row, at, std::min(end, at + kChunk), codes);
-    }
+    ChunkCodes buffer;
+    uint8_t* const out = codes + job.code_offset(row, begin);
+    uint8_t* const to = job.format->packed() ? buffer.bytes : out;
+    kernels.quantize_runs(from, end - begin, run, scale, job.zero_point ? zero : nullptr, 0, job.format->coder, to);
+    if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
   });
 }
 
 // Parameters alone, for few long runs: the threads share each of them.
-void find_params(const Job& job, const ParamRule& rule, const float* x, void* scale, void* zero, Misfit* misfit) {
+void find_params(const Job& job, ParamWriter* writer, const float* x) {
   for (int64_t row = 0; row < job.map.rows; ++row) {
     for (int64_t j = 0; j < job.map.per_row; ++j) {
       const int64_t begin = j * job.map.run, n = std::min(job.map.run, job.map.row_length - begin);
-      const int64_t p = job.map.first_param(row, j);
-      float minimum, maximum;
+      float minimum, maximum, scale, zero;
       find_ranges(job.context, RunMap{1, n, n, 1, 1, 1}, x + row * job.map.row_length + begin, &minimum, &maximum);
-      if (!rule.choose(minimum, maximum, p, scale, zero)) misfit->note(p);
+      writer->write(&minimum, &maximum, job.map.first_param(row, j), 1, &scale, &zero);
     }
   }
 }
 
 // Checks what both functions are given and fills job. elements: 0 where there is nothing to do.
-lowbit_status make_job(const lowbit_context* context, lowbit_format format, const lowbit_runs& runs,
-                       lowbit_type scale_type, const void* scale, const void* zero_point, const void* codes,
-                       const void* floats, const char* floats_name, Job* job, int64_t* elements, lowbit_error* error) {
+template <typename Args>
+lowbit_status make_job(const lowbit_context* context, const Args& args, const void* floats, const char* floats_name,
+                       Job* job, int64_t* elements, lowbit_error* error) {
   if (!get_context(context, &job->context, error)) return LOWBIT_INVALID_VALUE;
-  job->format = find_format(format, error);
+  job->format = find_format(args.format, error);
   if (!job->format) return LOWBIT_INVALID_VALUE;
+  const lowbit_runs& runs = args.runs;
   if (const lowbit_status status = check_runs(runs, error)) return status;
-  if (const lowbit_status status = check_scale_type(scale_type, error)) return status;
-  job->scale_type = scale_type;
-  job->scale = scale;
-  job->zero_point = zero_point;
+  if (const lowbit_status status = make_scale_type(args.scale_type, args.global_scale, &job->scale_type, error)) {
+    return status;
+  }
+  job->scale = args.scale;
+  job->zero_point = args.zero_point;
+  job->zero_type = args.zero_type;
+  if (args.zero_point) {
+    if (!job->format->is_integer()) {
+      return fail(error, LOWBIT_INVALID_VALUE, "args.zero_point: given for format %s, expected NULL",
+                  job->format->name);
+    }
+    const lowbit_type byte = job->format->is_signed() ? LOWBIT_INT8 : LOWBIT_UINT8;
+    if (args.zero_type != byte && args.zero_type != LOWBIT_FLOAT32) {
+      return fail(error, LOWBIT_INVALID_TYPE, "args.zero_type: got %d, expected %d (%s) or LOWBIT_FLOAT32 (1)",
+                  static_cast<int>(args.zero_type), static_cast<int>(byte),
+                  job->format->is_signed() ? "LOWBIT_INT8" : "LOWBIT_UINT8");
+    }
+  }
   *elements = runs.rows * runs.row_length;
   if (*elements == 0) return LOWBIT_OK;
-  if (!scale || !codes || !floats) {
+  if (!args.scale || !args.codes || !floats) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array",
-                !scale   ? "scale"
-                : !codes ? "codes"
-                         : floats_name);
+                !args.scale   ? "scale"
+                : !args.codes ? "codes"
+                              : floats_name);
   }
   const bool rows_join = runs.row_length * job->format->bits % 8 == 0;
   job->map = make_map(runs, rows_join);
@@ -204,34 +262,26 @@ lowbit_status make_job(const lowbit_context* context, lowbit_format format, cons
   return LOWBIT_OK;
 }
 
-// Given parameters must be usable: x / scale a number, the zero point a code.
-lowbit_status check_params(const Job& job, lowbit_error* error) {
+// Says which of the given parameters cannot be used.
+lowbit_status fail_params(const Job& job, bool may_be_negative, lowbit_error* error) {
+  ChunkParams params;
+  const Format& f = *job.format;
   for (int64_t i = 0; i < job.map.params; ++i) {
-    const float scale = job.scale_type == LOWBIT_FLOAT16 ? half_to_float(static_cast<const uint16_t*>(job.scale)[i])
-                                                         : static_cast<const float*>(job.scale)[i];
-    if (!std::isfinite(scale) || scale == 0.0f) {
-      return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0",
-                  double(scale), static_cast<long long>(i));
+    read_scales(*job.context.kernels, job.scale_type, job.scale, i, 1, params.scale);
+    if (!job.usable(*params.scale, may_be_negative)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0%s",
+                  double(*params.scale), static_cast<long long>(i),
+                  may_be_negative ? "" : ", above 0 unless the convention is signed_max");
     }
-  }
-  if (!job.zero_point || job.format->bits == 8) return LOWBIT_OK;
-  for (int64_t i = 0; i < job.map.params; ++i) {
-    const int zero = job.is_signed() ? static_cast<const int8_t*>(job.zero_point)[i]
-                                     : static_cast<const uint8_t*>(job.zero_point)[i];
-    if (zero < job.format->qmin || zero > job.format->qmax) {
-      return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %d at %lld, expected codes of %s, %d to %d", zero,
-                  static_cast<long long>(i), job.format->name, job.format->qmin, job.format->qmax);
+    if (!job.zero_point) continue;
+    ChunkParams::read_zeros(job, i, 1, params.zero);
+    if (!job.usable_zero(*params.zero)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d",
+                  double(*params.zero), static_cast<long long>(i), job.fraction() ? "finite values around codes" : "codes",
+                  f.name, f.qmin(), f.qmax());
     }
   }
   return LOWBIT_OK;
-}
-
-template <typename Args>
-lowbit_status check_size(const Args* args, const char* type, lowbit_error* error) {
-  if (!args) return fail(error, LOWBIT_INVALID_VALUE, "args: got NULL, expected a %s", type);
-  if (args->struct_size == sizeof *args) return LOWBIT_OK;
-  return fail(error, LOWBIT_INVALID_VALUE, "args.struct_size: got %zu, expected sizeof(%s) = %zu", args->struct_size,
-              type, sizeof *args);
 }
 
 }  // namespace
@@ -242,21 +292,21 @@ using namespace lowbit;
 lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args, lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_quantize_args", error)) return status;
   Job job;
-  int64_t elements;
-  if (const lowbit_status status = make_job(context, args->format, args->runs, args->scale_type, args->scale,
-                                            args->zero_point, args->codes, args->x, "x", &job, &elements, error)) {
-    return status;
-  }
+  int64_t elements = 0;
+  if (const lowbit_status status = make_job(context, *args, args->x, "x", &job, &elements, error)) return status;
   uint8_t* codes = static_cast<uint8_t*>(args->codes);
   if (!args->find_params) {
     if (elements == 0) return ok(error);
-    if (const lowbit_status status = check_params(job, error)) return status;
-    quantize_given(job, args->x, codes);
+    const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
+    if (!quantize_given(job, may_be_negative, args->x, codes)) return fail_params(job, may_be_negative, error);
     return ok(error);
   }
 
+  if (job.zero_point && job.fraction()) {
+    return fail(error, LOWBIT_INVALID_TYPE, "args.zero_type: got LOWBIT_FLOAT32 with find_params, expected integers");
+  }
   ParamRule rule;
-  if (const lowbit_status status = make_rule(*job.format, args->convention, args->scale_type,
+  if (const lowbit_status status = make_rule(*job.format, args->convention, job.scale_type,
                                              args->zero_point != nullptr || elements == 0, &rule, error)) {
     return status;
   }
@@ -269,26 +319,23 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
                 static_cast<long long>(args->runs.rows_per_param), static_cast<long long>(args->runs.params),
                 static_cast<long long>(runs));
   }
-  Misfit misfit;
+  ParamWriter writer = {job, rule, args->scale, args->zero_point, {}};
   // Fewer runs than keep all threads busy, and long enough to be worth sharing.
   if (runs < 2 * job.context.max_threads && elements / runs > 32768) {
-    find_params(job, rule, args->x, args->scale, args->zero_point, &misfit);
-    quantize_given(job, args->x, codes);
+    find_params(job, &writer, args->x);
+    quantize_given(job, true, args->x, codes);
   } else {
-    quantize_found(job, rule, args->x, codes, args->scale, args->zero_point, &misfit);
+    quantize_found(job, &writer, args->x, codes);
   }
-  return misfit.any() ? fail_misfit(args->scale_type, misfit.param.load(), error) : ok(error);
+  return writer.misfit.any() ? fail_misfit(job.scale_type, writer.misfit.param.load(), error) : ok(error);
 }
 
 lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
                                 lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_dequantize_args", error)) return status;
   Job job;
-  int64_t elements;
-  if (const lowbit_status status = make_job(context, args->format, args->runs, args->scale_type, args->scale,
-                                            args->zero_point, args->codes, args->out, "out", &job, &elements, error)) {
-    return status;
-  }
+  int64_t elements = 0;
+  if (const lowbit_status status = make_job(context, *args, args->out, "out", &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
   const uint8_t* codes = static_cast<const uint8_t*>(args->codes);
   each_chunk(

@@ -42,10 +42,10 @@ void fold_runs(const Kernels& kernels, const float* x, int64_t n, int64_t run, f
 // turns [begin, end) of parameters [first, last) into their ranges.
 void fold_turns(const Kernels& kernels, const RunMap& map, const float* x, int64_t begin, int64_t end, int64_t first,
                 int64_t last, float* minimum, float* maximum) {
-  const int64_t runs = map.rows / map.rows_per_param * map.per_row;
+  const int64_t runs = map.runs();
   for (int64_t turn = begin; turn < end; ++turn) {
     const int64_t from = turn * map.params + first, to = std::min(runs, turn * map.params + last);
-    const int64_t last_row = ceil_div(to, map.per_row) * map.rows_per_param;
+    const int64_t last_row = std::min(map.rows, ceil_div(to, map.per_row) * map.rows_per_param);
     for (int64_t row = from / map.per_row * map.rows_per_param; row < last_row; ++row) {
       const int64_t base = row / map.rows_per_param * map.per_row;
       const int64_t a = std::max(from, base), b = std::min(to, base + map.per_row);
@@ -77,7 +77,7 @@ void fold_few(const Context& context, const RunMap& map, const float* x, float* 
   float low[kRoom], high[kRoom];
   RunMap wide = map;
   wide.params *= std::max<int64_t>(1, 512 / map.params);
-  const int64_t turns = ceil_div(map.rows / map.rows_per_param * map.per_row, wide.params);
+  const int64_t turns = ceil_div(map.runs(), wide.params);
   const int64_t pieces = std::min<int64_t>({16, kRoom / wide.params, turns});
   const int64_t piece = ceil_div(turns, pieces);
   clear(kRoom, low, high);
@@ -116,11 +116,7 @@ lowbit_status check_runs(const lowbit_runs& runs, lowbit_error* error) {
                 "runs: got run = %lld, rows_per_param = %lld, params = %lld, expected at least 1 of each", show(r.run),
                 show(r.rows_per_param), show(r.params));
   }
-  if (r.rows % r.rows_per_param != 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "runs: got rows_per_param = %lld, expected a divisor of rows = %lld",
-                show(r.rows_per_param), show(r.rows));
-  }
-  const int64_t count = r.rows / r.rows_per_param * ceil_div(r.row_length, r.run);
+  const int64_t count = ceil_div(r.rows, r.rows_per_param) * ceil_div(r.row_length, r.run);
   if (count % r.params != 0) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "runs: got params = %lld, expected %lld or a divisor of it (rows / rows_per_param x runs in a row)",
@@ -135,7 +131,8 @@ RunMap make_map(const lowbit_runs& r, bool rows_join) {
   if (rows_join) {
     if (r.params == 1) return {1, elements, elements, 1, 1, 1};
     if (per_row == 1) {
-      return {1, elements, r.rows_per_param * r.row_length, r.rows / r.rows_per_param, 1, r.params};
+      const int64_t joined = std::min(r.rows_per_param, r.rows) * r.row_length;
+      return {1, elements, joined, ceil_div(elements, joined), 1, r.params};
     }
     if (r.rows_per_param == 1 && r.row_length % run == 0) {
       return {1, elements, run, r.rows * per_row, 1, r.params};
@@ -147,8 +144,7 @@ RunMap make_map(const lowbit_runs& r, bool rows_join) {
 void find_ranges(const Context& context, const RunMap& map, const float* x, float* minimum, float* maximum) {
   constexpr int64_t kLong = 65536, kShort = 64, kFew = 2048;
   clear(map.params, minimum, maximum);
-  const int64_t runs = map.rows / map.rows_per_param * map.per_row;
-  const int64_t turns = runs / map.params;
+  const int64_t turns = map.runs() / map.params;
   if (map.run >= kLong && map.params < 2 * context.max_threads) {
     for (int64_t row = 0; row < map.rows; ++row) {
       for (int64_t j = 0; j < map.per_row; ++j) {

@@ -16,6 +16,7 @@ struct RunMap {
   int64_t per_row;  // runs in a row
   int64_t rows_per_param, params;
 
+  int64_t runs() const { return ceil_div(rows, rows_per_param) * per_row; }  // groups of rows count once
   int64_t elements() const { return rows * row_length; }
   int64_t first_param(int64_t row, int64_t j) const { return (row / rows_per_param * per_row + j) % params; }
 };

@@ -47,6 +47,26 @@ struct Vec {
     const uint64_t bytes = uint64_t(_mm_cvtsi128_si64(low_bytes(a)));
     for (int i = 0; i < n; ++i) p[i] = uint8_t(bytes >> (8 * i));
   }
+  static LOWBIT_INLINE I load_u16(const uint16_t* p) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static LOWBIT_INLINE I load_u16_n(const uint16_t* p, int n) {
+    uint64_t words[2] = {};
+    for (int i = 0; i < n; ++i) words[i >> 2] |= uint64_t(p[i]) << (16 * (i & 3));
+    return _mm256_cvtepu16_epi32(_mm_set_epi64x(int64_t(words[1]), int64_t(words[0])));
+  }
+  static LOWBIT_INLINE __m128i low_halves(I a) {
+    const __m256i low = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
+    return _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+  }
+  static LOWBIT_INLINE void store_u16(uint16_t* p, I a) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), low_halves(a));
+  }
+  static LOWBIT_INLINE void store_u16_n(uint16_t* p, I a, int n) {
+    const __m128i halves = low_halves(a);
+    const uint64_t words[2] = {uint64_t(_mm_cvtsi128_si64(halves)), uint64_t(_mm_extract_epi64(halves, 1))};
+    for (int i = 0; i < n; ++i) p[i] = uint16_t(words[i >> 2] >> (16 * (i & 3)));
+  }
   static LOWBIT_INLINE F load_half(const uint16_t* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
@@ -79,6 +99,34 @@ struct Vec {
   static LOWBIT_INLINE I shr(I a, int n) { return _mm256_srli_epi32(a, n); }
   static LOWBIT_INLINE I sra(I a, int n) { return _mm256_srai_epi32(a, n); }
   static LOWBIT_INLINE I sub_bytes(I a, I b) { return _mm256_sub_epi8(a, b); }
+
+  struct Table {
+    F low, high;
+  };
+  static LOWBIT_INLINE Table table(const float* p) { return {load(p), load(p + 8)}; }
+  static LOWBIT_INLINE F pick(const Table& t, I index) {
+    const F high = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));  // its sign: index >= 8
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(t.low, index), _mm256_permutevar8x32_ps(t.high, index), high);
+  }
+
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
+    const char* bytes = static_cast<const char*>(p);
+    return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(bytes + stride),
+                               reinterpret_cast<const __m128i*>(bytes));
+  }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
+    char* bytes = static_cast<char*>(p);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm256_castsi256_si128(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + stride), _mm256_extracti128_si256(a, 1));
+  }
+  static LOWBIT_INLINE I shuffle(I table, I indices) { return _mm256_shuffle_epi8(table, indices); }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return _mm256_set1_epi64x(int64_t(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return _mm256_slli_epi64(a, n); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return _mm256_srli_epi64(a, n); }
+
+  static LOWBIT_INLINE void stream(void* p, I a) { _mm256_stream_si256(static_cast<__m256i*>(p), a); }
+  static LOWBIT_INLINE void fence() { _mm_sfence(); }
 
   static LOWBIT_INLINE int32_t reduce_add(I a) {
     __m128i r = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

@@ -36,6 +36,18 @@ struct Vec {
   static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
     _mm_mask_storeu_epi8(p, first(n), _mm512_cvtepi32_epi8(a));
   }
+  static LOWBIT_INLINE I load_u16(const uint16_t* p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static LOWBIT_INLINE I load_u16_n(const uint16_t* p, int n) {
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(n), p));
+  }
+  static LOWBIT_INLINE void store_u16(uint16_t* p, I a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a));
+  }
+  static LOWBIT_INLINE void store_u16_n(uint16_t* p, I a, int n) {
+    _mm256_mask_storeu_epi16(p, first(n), _mm512_cvtepi32_epi16(a));
+  }
   static LOWBIT_INLINE F load_half(const uint16_t* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
@@ -68,6 +80,36 @@ struct Vec {
   static LOWBIT_INLINE I shr(I a, int n) { return _mm512_srli_epi32(a, unsigned(n)); }
   static LOWBIT_INLINE I sra(I a, int n) { return _mm512_srai_epi32(a, unsigned(n)); }
   static LOWBIT_INLINE I sub_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
+
+  using Table = F;
+  static LOWBIT_INLINE Table table(const float* p) { return load(p); }
+  static LOWBIT_INLINE F pick(const Table& t, I index) { return _mm512_permutexvar_ps(index, t); }
+
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
+    const char* bytes = static_cast<const char*>(p);
+    const auto quad = [=](int i) LOWBIT_ALWAYS {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i * stride));
+    };
+    I r = _mm512_castsi128_si512(quad(0));
+    r = _mm512_inserti32x4(r, quad(1), 1);
+    r = _mm512_inserti32x4(r, quad(2), 2);
+    return _mm512_inserti32x4(r, quad(3), 3);
+  }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
+    char* bytes = static_cast<char*>(p);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm512_castsi512_si128(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + stride), _mm512_extracti32x4_epi32(a, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + 2 * stride), _mm512_extracti32x4_epi32(a, 2));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + 3 * stride), _mm512_extracti32x4_epi32(a, 3));
+  }
+  static LOWBIT_INLINE I shuffle(I table, I indices) { return _mm512_shuffle_epi8(table, indices); }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return _mm512_set1_epi64(int64_t(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return _mm512_slli_epi64(a, unsigned(n)); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return _mm512_srli_epi64(a, unsigned(n)); }
+
+  static LOWBIT_INLINE void stream(void* p, I a) { _mm512_stream_si512(static_cast<__m512i*>(p), a); }
+  static LOWBIT_INLINE void fence() { _mm_sfence(); }
 
   static LOWBIT_INLINE int32_t reduce_add(I a) { return _mm512_reduce_add_epi32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return _mm512_reduce_max_epi32(a); }

@@ -73,6 +73,17 @@ struct Vec {
     const uint32_t bytes = low_bytes(a);
     for (int i = 0; i < n; ++i) p[i] = uint8_t(bytes >> (8 * i));
   }
+  static LOWBIT_INLINE I load_u16(const uint16_t* p) { return vreinterpretq_s32_u32(vmovl_u16(vld1_u16(p))); }
+  static LOWBIT_INLINE I load_u16_n(const uint16_t* p, int n) {
+    uint64_t words = 0;
+    for (int i = 0; i < n; ++i) words |= uint64_t(p[i]) << (16 * i);
+    return vreinterpretq_s32_u32(vmovl_u16(vcreate_u16(words)));
+  }
+  static LOWBIT_INLINE void store_u16(uint16_t* p, I a) { vst1_u16(p, vmovn_u32(vreinterpretq_u32_s32(a))); }
+  static LOWBIT_INLINE void store_u16_n(uint16_t* p, I a, int n) {
+    const uint64_t words = vget_lane_u64(vreinterpret_u64_u16(vmovn_u32(vreinterpretq_u32_s32(a))), 0);
+    for (int i = 0; i < n; ++i) p[i] = uint16_t(words >> (16 * i));
+  }
   static LOWBIT_INLINE F load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 
   static LOWBIT_INLINE F set(float a) { return vdupq_n_f32(a); }
@@ -107,6 +118,27 @@ struct Vec {
   static LOWBIT_INLINE I sub_bytes(I a, I b) {
     return vreinterpretq_s32_s8(vsubq_s8(vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b)));
   }
+
+  using Table = uint8x16x4_t;
+  static LOWBIT_INLINE Table table(const float* p) { return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(p)); }
+  static LOWBIT_INLINE F pick(const Table& t, I index) {
+    const I bytes = vmlaq_n_s32(vdupq_n_s32(0x03020100), index, 0x04040404);  // of the float: 4 * index + 0 … 3
+    return vreinterpretq_f32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(bytes)));
+  }
+
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t) { return iload(p); }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t, I a) { istore(p, a); }
+  static LOWBIT_INLINE I shuffle(I table, I indices) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(table), vreinterpretq_u8_s32(indices)));
+  }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return vreinterpretq_s32_u64(vdupq_n_u64(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) << uint64_t(n)); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) >> uint64_t(n)); }
+
+  // no intrinsic of gcc's for stnp, and ARM's write-allocate turns itself off in long streams
+  static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
+  static LOWBIT_INLINE void fence() {}
 
   static LOWBIT_INLINE int32_t reduce_add(I a) { return vaddvq_s32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return vmaxvq_s32(a); }

@@ -11,7 +11,7 @@ from ._formats import Format, find_format
 from ._layout import Layout, make_layout
 from ._quantize import _given_zero_point
 from ._runtime import context
-from .arrays import check_scale
+from .arrays import check_scale_form, check_scale_values, has_float_zeros
 
 
 def fake_quantize(
@@ -22,6 +22,7 @@ def fake_quantize(
     format: npt.DTypeLike = "int8",
     axis: int | None = None,
     group_size: int | None = None,
+    block_shape: tuple[int, int] | None = None,
     out: Array | None = None,
 ) -> Array:
     """Quantize and dequantize in one pass: ``(code - zero_point) * scale``.
@@ -31,13 +32,14 @@ def fake_quantize(
 
     Args:
         x: float32, float16 or ml_dtypes.bfloat16, of any shape and strides.
-        scale: float32 or float16, finite and not zero. Shape () for one scale, (x.shape[axis],) with axis,
-            x.shape[:-1] + (ceil(last / group_size),) with group_size. A Python float is a float32.
+        scale: of the shape and dtype that QuantizedArray documents, finite and not zero. A Python float is a float32.
         zero_point: int8 for signed and uint8 for unsigned formats, of the shape of scale, codes of the format. None: 0
             for signed formats, 2^(bits-1) for unsigned ones.
         format: ``"int1"`` to ``"int8"``, ``"uint1"`` to ``"uint8"``, or a numpy or ml_dtypes dtype of such a name.
         axis: None, or the axis with a scale for each index.
-        group_size: None, or elements along the last axis that share a scale; -1 for the whole last axis. Excludes axis.
+        group_size: None, or elements along the last axis that share a scale; -1 for the whole last axis.
+        block_shape: None, or (rows, columns) of the blocks of a matrix that share a scale. Of axis, group_size and
+            block_shape at most one.
         out: array to write into: of the shape and dtype of x, C-contiguous, not overlapping the inputs.
 
     Returns:
@@ -50,7 +52,7 @@ def fake_quantize(
     Source: docs/numerics.md, "Fake quantization".
     """
     array = floats("x", x)
-    fmt, layout, scales, zeros = _params(array, scale, zero_point, format, axis, group_size)
+    fmt, layout, scales, zeros = _params(array, scale, zero_point, format, axis, group_size, block_shape)
     if out is not None:
         output(out, array.shape, array.dtype, {"x": array, "scale": scales, "zero_point": zeros})
         if not out.flags.c_contiguous:
@@ -72,6 +74,7 @@ def fake_quantize_gradient(
     format: npt.DTypeLike = "int8",
     axis: int | None = None,
     group_size: int | None = None,
+    block_shape: tuple[int, int] | None = None,
     lsq_scale: bool = True,
 ) -> tuple[Array, Array, Array]:
     """Gradients of fake_quantize by x, scale and zero_point.
@@ -89,6 +92,7 @@ def fake_quantize_gradient(
         format: likewise.
         axis: likewise.
         group_size: likewise.
+        block_shape: likewise.
         lsq_scale: multiply the gradients by scale and zero_point by 1 / sqrt(n * qmax), n the number of elements that
             share the scale, as LSQ does, so that one learning rate fits weights and scales. Not for int1 (qmax is 0).
 
@@ -108,7 +112,7 @@ def fake_quantize_gradient(
         raise ValueError(f"grad: shape {upstream.shape}, expected {array.shape}, the shape of x")
     if not isinstance(lsq_scale, bool):
         raise TypeError(f"lsq_scale: {type(lsq_scale).__name__}, expected a bool")
-    fmt, layout, scales, zeros = _params(array, scale, zero_point, format, axis, group_size)
+    fmt, layout, scales, zeros = _params(array, scale, zero_point, format, axis, group_size, block_shape)
     if lsq_scale and fmt.qmax == 0:
         raise ValueError(f"lsq_scale: True with {fmt.name}, whose largest code is 0, expected False")
     grad_x = np.empty(array.shape, np.float32)
@@ -137,9 +141,15 @@ def _params(
     format: npt.DTypeLike,
     axis: int | None,
     group_size: int | None,
+    block_shape: tuple[int, int] | None,
 ) -> tuple[Format, Layout, Array, Array | None]:
     """Format, layout, float32 scales and zero points of one byte each, checked."""
     fmt = find_format(format)
-    layout = make_layout(x.shape, axis, group_size)
-    scales = contiguous(to_float32(check_scale(scale, layout)))
-    return fmt, layout, scales, _given_zero_point(zero_point, True, fmt, layout)
+    if fmt.kind != "integer":
+        raise ValueError(f"format: {fmt.name}, expected a format of integers")
+    layout = make_layout(x.shape, axis, group_size, block_shape)
+    scales = to_float32(check_scale_values(check_scale_form(scale, fmt, layout)))
+    zeros = _given_zero_point(zero_point, True, fmt, layout)
+    if zeros is not None and has_float_zeros(zeros):
+        raise TypeError(f"zero_point: dtype {zeros.dtype}, expected {fmt.dtype}")
+    return fmt, layout, scales, zeros

@@ -78,13 +78,13 @@ TEST(kernels_every_length_and_run) {
                                  grad = floats(n, unsigned(turn + 1000), false);
         const size_t runs = (n + run - 1) / run;
         std::vector<float> scale(runs);
-        std::vector<int32_t> zero(runs);
+        std::vector<float> zero(runs);
         for (size_t r = 0; r < runs; ++r) {
           scale[r] = (r % 3 ? 0.37f : -1.9f) * 4.0f / float(range.qmax - range.qmin);
-          zero[r] = zero_of(range, r + turn);
+          zero[r] = float(zero_of(range, r + turn));
         }
         const bool with_zero = turn % 3 != 0;
-        const int32_t* z = with_zero ? zero.data() : nullptr;
+        const float* z = with_zero ? zero.data() : nullptr;
         for (const bool at_end : {false, true}) {
           const float* in = place(x_room, n, at_end, &x);
           const float* g = place(grad_room, n, at_end, &grad);
@@ -96,7 +96,7 @@ TEST(kernels_every_length_and_run) {
           k->fake_quantize_gradient_runs(
               {g, in, int64_t(n), int64_t(run), scale.data(), z, range, grad_x, scale_terms, zero_terms});
           for (size_t i = 0; i < n; ++i) {
-            const Terms t = naive(x[i], grad[i], scale[i / run], with_zero ? zero[i / run] : 0, range);
+            const Terms t = naive(x[i], grad[i], scale[i / run], with_zero ? int(zero[i / run]) : 0, range);
             CHECK(same(out[i], t.value));
             CHECK(same(grad_x[i], t.grad_x));
             CHECK(same(scale_terms[i], t.scale));
@@ -122,14 +122,15 @@ TEST(kernels_ties_and_neighbours) {
           for (const float v : {tie, std::nextafter(tie, kInf), std::nextafter(tie, -kInf)}) x.push_back(v);
         }
         const std::vector<float> grad(x.size(), 3.0f);
-        const int32_t zero = zero_of(range, 5);
+        const int whole = zero_of(range, 5);
+        const float zero = float(whole);
         const int64_t n = int64_t(x.size());
         std::vector<float> out(x.size()), grad_x(x.size()), scale_terms(x.size()), zero_terms(x.size());
         k->fake_quantize_runs(x.data(), n, n, &scale, &zero, range, out.data());
         k->fake_quantize_gradient_runs(
             {grad.data(), x.data(), n, n, &scale, &zero, range, grad_x.data(), scale_terms.data(), zero_terms.data()});
         for (size_t i = 0; i < x.size(); ++i) {
-          const Terms t = naive(x[i], 3.0f, scale, zero, range);
+          const Terms t = naive(x[i], 3.0f, scale, whole, range);
           CHECK(same(out[i], t.value));
           CHECK(same(grad_x[i], t.grad_x));
           CHECK(same(scale_terms[i], t.scale));
@@ -198,10 +199,12 @@ Expected expect(const lowbit_runs& r, CodeRange range, const std::vector<float>&
                 const std::vector<float>& scale, const std::vector<int>& zero, bool lsq) {
   Expected e = {std::vector<float>(x.size()), std::vector<float>(x.size()), {}, {}};
   std::vector<std::vector<float>> scale_terms(size_t(r.params)), zero_terms(size_t(r.params));
-  for (int64_t q = 0; q < r.rows / r.rows_per_param * per_row(r); ++q) {  // runs by number, then by row
+  for (int64_t q = 0; q < (r.rows + r.rows_per_param - 1) / r.rows_per_param * per_row(r);
+       ++q) {  // runs by number, then by row
     const size_t p = size_t(q % r.params);
     for (int64_t in = 0; in < r.rows_per_param; ++in) {
       const int64_t row = q / per_row(r) * r.rows_per_param + in, begin = q % per_row(r) * r.run;
+      if (row >= r.rows) break;
       for (int64_t i = begin; i < std::min(r.row_length, begin + r.run); ++i) {
         const size_t at = size_t(row * r.row_length + i);
         const Terms t = naive(x[at], grad[at], scale[p], zero[p], range);
@@ -357,6 +360,7 @@ TEST(refuses) {
   };
   refuse_both("args.struct_size: got 1", [](auto* a) { a->struct_size = 1; });
   refuse_both("format: got 9999", [](auto* a) { a->format = 9999; });
+  refuse_both("args.format: got nf4, expected integers", [](auto* a) { a->format = LOWBIT_FORMAT_NF4; });
   refuse_both("args.x: got NULL", [](auto* a) { a->x = nullptr; });
   refuse_both("args.scale: got NULL", [](auto* a) { a->scale = nullptr; });
   refuse_both("none below 0", [](auto* a) { a->runs.rows = -1; });

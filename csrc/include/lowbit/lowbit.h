@@ -87,29 +87,74 @@ LOWBIT_API const char* lowbit_context_isa(const lowbit_context* context);
 
 /* ---- number formats ------------------------------------------------------------------------------------------ */
 
-typedef int32_t lowbit_format; /* > 0; int1..int8 are 1..8, uint1..uint8 are 17..24 */
-#define LOWBIT_INT(bits) ((lowbit_format)(bits))
-#define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits)))
-
-typedef struct lowbit_format_info {
-  size_t struct_size;
-  lowbit_format format;
-  const char* name; /* "int4" */
-  int bits;         /* of one code */
-  int qmin, qmax;   /* smallest and largest code */
-} lowbit_format_info;
-
-LOWBIT_API lowbit_status lowbit_format_by_name(const char* name, lowbit_format* format, lowbit_error* error);
-LOWBIT_API lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* info, lowbit_error* error);
-LOWBIT_API const char* lowbit_format_name(int index); /* NULL once index is past the last */
-
+/* Element types of arrays. Codes of 4 and 6 bits take a byte each here. */
 typedef enum lowbit_type {
   LOWBIT_NONE = 0,
   LOWBIT_FLOAT32 = 1,
   LOWBIT_FLOAT16 = 2,
   LOWBIT_INT8 = 3,
-  LOWBIT_UINT8 = 4
+  LOWBIT_UINT8 = 4,
+  LOWBIT_BFLOAT16 = 5,
+  LOWBIT_FLOAT8_E4M3FN = 6,
+  LOWBIT_FLOAT8_E5M2 = 7,
+  LOWBIT_FLOAT8_E4M3FNUZ = 8,
+  LOWBIT_FLOAT8_E5M2FNUZ = 9,
+  LOWBIT_FLOAT8_E4M3 = 10,
+  LOWBIT_FLOAT8_E3M4 = 11,
+  LOWBIT_FLOAT8_E4M3B11FNUZ = 12,
+  LOWBIT_FLOAT8_E8M0FNU = 13, /* powers of two: a type for scales */
+  LOWBIT_FLOAT6_E2M3FN = 14,
+  LOWBIT_FLOAT6_E3M2FN = 15,
+  LOWBIT_FLOAT4_E2M1FN = 16
 } lowbit_type;
+
+typedef int32_t lowbit_format; /* > 0 */
+#define LOWBIT_INT(bits) ((lowbit_format)(bits))         /* int1 … int8 */
+#define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits))) /* uint1 … uint8 */
+#define LOWBIT_TERNARY ((lowbit_format)32)
+#define LOWBIT_FORMAT_FLOAT16 ((lowbit_format)64)
+#define LOWBIT_FORMAT_BFLOAT16 ((lowbit_format)65)
+#define LOWBIT_FORMAT_E4M3FN ((lowbit_format)66)
+#define LOWBIT_FORMAT_E5M2 ((lowbit_format)67)
+#define LOWBIT_FORMAT_E4M3FNUZ ((lowbit_format)68)
+#define LOWBIT_FORMAT_E5M2FNUZ ((lowbit_format)69)
+#define LOWBIT_FORMAT_E4M3 ((lowbit_format)70)
+#define LOWBIT_FORMAT_E3M4 ((lowbit_format)71)
+#define LOWBIT_FORMAT_E4M3B11FNUZ ((lowbit_format)72)
+#define LOWBIT_FORMAT_E2M3FN ((lowbit_format)73)
+#define LOWBIT_FORMAT_E3M2FN ((lowbit_format)74)
+#define LOWBIT_FORMAT_E2M1FN ((lowbit_format)75)
+#define LOWBIT_FORMAT_NF4 ((lowbit_format)96)
+#define LOWBIT_FORMAT_FP4 ((lowbit_format)97)
+#define LOWBIT_FORMAT_MXFP8_E4M3 ((lowbit_format)128)
+#define LOWBIT_FORMAT_MXFP8_E5M2 ((lowbit_format)129)
+#define LOWBIT_FORMAT_MXFP6_E2M3 ((lowbit_format)130)
+#define LOWBIT_FORMAT_MXFP6_E3M2 ((lowbit_format)131)
+#define LOWBIT_FORMAT_MXFP4 ((lowbit_format)132)
+#define LOWBIT_FORMAT_NVFP4 ((lowbit_format)133)
+
+typedef enum lowbit_format_kind {
+  LOWBIT_KIND_INTEGER = 0, /* x = (code - zero_point) * scale */
+  LOWBIT_KIND_FLOAT = 1,   /* x = float(code) * scale */
+  LOWBIT_KIND_TABLE = 2    /* x = table[code] * scale */
+} lowbit_format_kind;
+
+typedef struct lowbit_format_info {
+  size_t struct_size;
+  lowbit_format format;
+  const char* name; /* "int4" */
+  int bits;         /* of one code; below 8 codes are stored as a stream of bits, 16: two bytes each */
+  lowbit_format_kind kind;
+  int qmin, qmax;         /* smallest and largest code of integers */
+  float max_value;        /* largest number that a code stands for */
+  int64_t group_size;     /* of block formats, else 0: the caller chooses */
+  lowbit_type scale_type; /* of block formats, else LOWBIT_NONE */
+  int has_global_scale;   /* the scales of groups are multiples of one float32 */
+} lowbit_format_info;
+
+LOWBIT_API lowbit_status lowbit_format_by_name(const char* name, lowbit_format* format, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* info, lowbit_error* error);
+LOWBIT_API const char* lowbit_format_name(int index); /* NULL once index is past the last */
 
 /* ---- bits ---------------------------------------------------------------------------------------------------- */
 
@@ -133,8 +178,8 @@ LOWBIT_API lowbit_status lowbit_unpack_bits(const lowbit_context* context, int b
  *                        run = row_length = last, rows_per_param = i, params = c
  *   last axis            run = 1, rows_per_param = 1, params = row_length
  *   groups of g          run = g, rows_per_param = 1, params = rows * ceil(row_length / g)
- * rows must be a multiple of rows_per_param, the number of runs (rows / rows_per_param * P) a multiple of params, and
- * there are at most 2^56 elements. */
+ *   blocks of a x b      run = b, rows_per_param = a, params = ceil(rows / a) * ceil(row_length / b)
+ * ceil(rows / rows_per_param) * P must be a multiple of params, and there are at most 2^56 elements. */
 typedef struct lowbit_runs {
   int64_t rows, row_length, run, rows_per_param, params;
 } lowbit_runs;
@@ -153,12 +198,25 @@ typedef enum lowbit_convention {
 LOWBIT_API lowbit_status lowbit_range(const lowbit_context* context, const lowbit_runs* runs, const float* x,
                                       float* minimum, float* maximum, lowbit_error* error);
 
-/* Scale and zero point from ranges, `count` of each. scale: float32 or float16 by scale_type; zero_point: one byte
- * each (int8 for signed formats), may be NULL unless the convention is asymmetric or the format unsigned.
- * Fails when a scale does not fit scale_type. */
-LOWBIT_API lowbit_status lowbit_choose_params(lowbit_format format, lowbit_convention convention,
-                                              lowbit_type scale_type, int64_t count, const float* minimum,
-                                              const float* maximum, void* scale, void* zero_point, lowbit_error* error);
+/* Scales are float32, float16, bfloat16, float8_e8m0fnu or float8_e4m3fn. With a global scale, the scale of a parameter
+ * is its own times the global one, rounded once to float32. */
+typedef struct lowbit_choose_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_convention convention; /* LOWBIT_ABSMAX for formats that are not integers */
+  lowbit_type scale_type;
+  float global_scale; /* 0: none */
+  int64_t count;
+  const float* minimum; /* count each; finite, minimum <= maximum */
+  const float* maximum;
+  void* scale;      /* out: count values of scale_type */
+  void* zero_point; /* out: count bytes, int8 for signed formats; may be NULL unless the convention is asymmetric or the
+                       format unsigned */
+} lowbit_choose_args;
+
+/* Scale and zero point from ranges. Fails, and writes nothing, when a scale does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_choose_params(const lowbit_context* context, const lowbit_choose_args* args,
+                                              lowbit_error* error);
 
 typedef struct lowbit_quantize_args {
   size_t struct_size;
@@ -167,15 +225,20 @@ typedef struct lowbit_quantize_args {
   const float* x;  /* rows x row_length, contiguous */
   int find_params; /* 0: scale and zero_point are given. 1: they are found and written; needs every parameter to have
                       exactly one run (groups, or one per row) */
-  lowbit_convention convention; /* used when find_params is 1 */
+  lowbit_convention convention;
   lowbit_type scale_type;
-  void* scale;      /* runs.params values of scale_type */
-  void* zero_point; /* runs.params bytes; NULL: 0 */
-  void* codes;      /* 8 bits: rows x row_length bytes; below: rows of packed bits, as lowbit_pack_bits writes them */
+  float global_scale;    /* 0: none */
+  void* scale;           /* runs.params values of scale_type */
+  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points that
+                            are no codes, code = clip(round(x / scale + zero)), given ones only */
+  void* zero_point;      /* runs.params values of zero_type; NULL: 0 */
+  void* codes;           /* below 8 bits: rows of packed bits, as lowbit_pack_bits writes them; else rows x row_length
+                            bytes, or pairs of bytes for floats of 16 bits */
 } lowbit_quantize_args;
 
-/* Given scales must be finite and not 0, given zero points within the format's range. find_params = 1 and a scale that
- * does not fit scale_type: fails after outputs have been written. */
+/* Given scales must be finite, not 0, and positive unless the convention is LOWBIT_SIGNED_MAX; given zero points within
+ * the format's range. Parameters that are not, and found scales that do not fit scale_type: fails after codes have been
+ * written, which then mean nothing. */
 LOWBIT_API lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args,
                                          lowbit_error* error);
 
@@ -185,13 +248,40 @@ typedef struct lowbit_dequantize_args {
   lowbit_runs runs;
   const void* codes;
   lowbit_type scale_type;
+  float global_scale; /* 0: none */
   const void* scale;
-  const void* zero_point; /* runs.params bytes; NULL: 0 */
+  lowbit_type zero_type;
+  const void* zero_point; /* runs.params values of zero_type; NULL: 0 */
   float* out;             /* rows x row_length, contiguous */
 } lowbit_dequantize_args;
 
 LOWBIT_API lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
                                            lowbit_error* error);
+
+/* ---- cast ---------------------------------------------------------------------------------------------------- */
+
+typedef enum lowbit_rounding {
+  LOWBIT_NEAREST_EVEN = 0, /* e8m0: nearest, a tie up */
+  LOWBIT_UP = 1,           /* e8m0 only: towards infinity */
+  LOWBIT_DOWN = 2,         /* e8m0 only: towards 0 */
+  LOWBIT_STOCHASTIC = 3    /* to one of the two neighbours, with the probability that keeps the mean; not for e8m0 */
+} lowbit_rounding;
+
+typedef struct lowbit_cast_args {
+  size_t struct_size;
+  int64_t count;
+  lowbit_type from; /* one of the two is LOWBIT_FLOAT32, the other a float of at most 16 bits */
+  const void* x;
+  lowbit_type to;
+  void* out;
+  lowbit_rounding rounding;
+  int saturate;  /* 1: what is too large, infinity included, becomes the largest number. 0: infinity, or NaN where the
+                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero */
+  uint64_t seed; /* LOWBIT_STOCHASTIC: equal seeds give equal results on every ISA, with any number of threads */
+} lowbit_cast_args;
+
+/* float32 to float16, bfloat16, float8, float6, float4 (a byte per code below 16 bits) and back. */
+LOWBIT_API lowbit_status lowbit_cast(const lowbit_context* context, const lowbit_cast_args* args, lowbit_error* error);
 
 /* ---- fake quantization --------------------------------------------------------------------------------------- */
 

@@ -191,6 +191,9 @@ def test_module_details():
     uneven = torch.arange(1.0, 8.0)
     scale = lt.FakeQuantize.from_data(uneven, group_size=5).scale.detach().numpy()
     np.testing.assert_allclose(scale, 2 * np.array([3, 6.5]) / np.sqrt(127), rtol=1e-6)
+    blocks = lt.FakeQuantize.from_data(torch.arange(15.0).reshape(3, 5), block_shape=(2, 3))
+    np.testing.assert_allclose(blocks.scale.detach() * np.sqrt(127) / 2, [[3.5, 6], [11, 13.5]], rtol=1e-6)
+    assert blocks(torch.ones(3, 5)).shape == (3, 5)
     module.scale.data[0, 0] = -1  # an optimizer went too far
     module(x).sum().backward()
     assert module.scale.detach().min() == 2.0**-23
@@ -221,6 +224,16 @@ if has_torch:
         "zero bool": (lambda: lt.fake_quantize(X, ONE, torch.tensor(True)), TypeError, "zero_point: dtype bool"),
         "zero NaN": (lambda: lt.fake_quantize(X, ONE, torch.tensor(np.nan)), ValueError, "zero_point: .*not finite"),
         "int1": (lambda: lt.fake_quantize(X, ONE, format="int1"), ValueError, "lsq_scale: True with int1"),
+        "not integers": (
+            lambda: lt.fake_quantize(X, ONE, format="nf4"),
+            ValueError,
+            "format: nf4, expected a format of int",
+        ),
+        "module format": (
+            lambda: lt.FakeQuantize(ONE, format="nf4"),
+            ValueError,
+            "format: nf4, expected a format of int",
+        ),
         "module scale": (lambda: lt.FakeQuantize(-ONE), ValueError, "scale: .*positive"),
         "module dtype": (lambda: lt.FakeQuantize(ONE.double()), TypeError, "scale: dtype float64, expected float32"),
         "module zero": (lambda: lt.FakeQuantize(ONE, ONE), TypeError, r"zero_point: torch\.float32, expected integers"),

@@ -39,6 +39,7 @@ def fake_quantize(
     format: npt.DTypeLike = "int8",
     axis: int | None = None,
     group_size: int | None = None,
+    block_shape: tuple[int, int] | None = None,
     lsq_scale: bool = True,
 ) -> torch.Tensor:
     """``lowbit.fake_quantize`` of CPU tensors, with the gradients of ``lowbit.fake_quantize_gradient``.
@@ -52,6 +53,7 @@ def fake_quantize(
         format: as in ``lowbit.fake_quantize``.
         axis: likewise.
         group_size: likewise.
+        block_shape: likewise.
         lsq_scale: as in ``lowbit.fake_quantize_gradient``.
 
     Returns:
@@ -63,7 +65,8 @@ def fake_quantize(
 
     Source: docs/numerics.md, "Fake quantization".
     """
-    return _FakeQuantize.apply(x, scale, zero_point, format, axis, group_size, lsq_scale)
+    keywords = {"format": format, "axis": axis, "group_size": group_size, "block_shape": block_shape}
+    return _FakeQuantize.apply(x, scale, zero_point, keywords, lsq_scale)
 
 
 class _FakeQuantize(torch.autograd.Function):
@@ -73,17 +76,13 @@ class _FakeQuantize(torch.autograd.Function):
         x: torch.Tensor,
         scale: torch.Tensor,
         zero_point: torch.Tensor | None,
-        format: npt.DTypeLike,
-        axis: int | None,
-        group_size: int | None,
+        keywords: dict[str, Any],
         lsq_scale: bool,
     ) -> torch.Tensor:
-        keywords: dict[str, Any] = {"format": format, "axis": axis, "group_size": group_size}
-        if lsq_scale and find_format(format).qmax == 0:  # before the backward pass
-            raise ValueError(
-                f"lsq_scale: True with {find_format(format).name}, whose largest code is 0, expected False"
-            )
-        zeros = _codes("zero_point", zero_point, find_format(format))
+        fmt = find_format(keywords["format"])
+        if lsq_scale and fmt.kind == "integer" and fmt.qmax == 0:  # now, not in the backward pass
+            raise ValueError(f"lsq_scale: True with {fmt.name}, whose largest code is 0, expected False")
+        zeros = _codes("zero_point", zero_point, fmt)
         ctx.save_for_backward(x, scale)
         ctx.keywords = keywords | {"zero_point": zeros, "lsq_scale": lsq_scale}
         return _tensor(fake_quant.fake_quantize(_array("x", x), _array("scale", scale), zeros, **keywords))
@@ -98,7 +97,7 @@ class _FakeQuantize(torch.autograd.Function):
         by_x, by_scale, by_zero = (
             _tensor(grad) if needed else None for grad, needed in zip(grads, ctx.needs_input_grad, strict=False)
         )
-        return by_x, by_scale, by_zero, None, None, None, None
+        return by_x, by_scale, by_zero, None, None
 
 
 class FakeQuantize(torch.nn.Module):
@@ -112,6 +111,7 @@ class FakeQuantize(torch.nn.Module):
         format: as in ``lowbit.fake_quantize``.
         axis: likewise.
         group_size: likewise.
+        block_shape: likewise.
         learn_zero_point: make the zero point a parameter too; it is a float that is rounded in forward.
         lsq_scale: as in ``lowbit.fake_quantize_gradient``.
 
@@ -135,11 +135,14 @@ class FakeQuantize(torch.nn.Module):
         format: npt.DTypeLike = "int8",
         axis: int | None = None,
         group_size: int | None = None,
+        block_shape: tuple[int, int] | None = None,
         learn_zero_point: bool = False,
         lsq_scale: bool = True,
     ) -> None:
         super().__init__()
         fmt = find_format(format)
+        if fmt.kind != "integer":
+            raise ValueError(f"format: {fmt.name}, expected a format of integers")
         values = _array("scale", scale)
         if values.dtype != np.float32:
             raise TypeError(f"scale: dtype {values.dtype}, expected float32")
@@ -152,7 +155,8 @@ class FakeQuantize(torch.nn.Module):
         if zero_point.shape != scale.shape:
             raise ValueError(f"zero_point: shape {tuple(zero_point.shape)}, expected {tuple(scale.shape)}")
         _codes("zero_point", zero_point, fmt)
-        self.format, self.axis, self.group_size, self.lsq_scale = fmt.name, axis, group_size, lsq_scale
+        self.format, self.lsq_scale = fmt.name, lsq_scale
+        self.axis, self.group_size, self.block_shape = axis, group_size, block_shape
         self.scale = torch.nn.Parameter(scale.detach().clone())
         if learn_zero_point:
             self.zero_point = torch.nn.Parameter(zero_point.to(torch.float32))
@@ -168,6 +172,7 @@ class FakeQuantize(torch.nn.Module):
         format: npt.DTypeLike = "int8",
         axis: int | None = None,
         group_size: int | None = None,
+        block_shape: tuple[int, int] | None = None,
         **options: Any,
     ) -> FakeQuantize:
         """Start with LSQ's scale: ``2 * mean(abs(x)) / sqrt(qmax)`` of the elements that share it; 1 where all are 0.
@@ -178,6 +183,7 @@ class FakeQuantize(torch.nn.Module):
             format: likewise.
             axis: likewise.
             group_size: likewise.
+            block_shape: likewise.
             **options: learn_zero_point and lsq_scale.
 
         Raises:
@@ -185,14 +191,16 @@ class FakeQuantize(torch.nn.Module):
             ValueError: x is empty or not finite, or the format is int1, whose qmax is 0.
         """
         fmt = find_format(format)
-        if fmt.qmax == 0:
-            raise ValueError(f"format: {fmt.name}, whose largest code is 0, expected one with positive codes")
+        if fmt.qmax <= 0:
+            raise ValueError(f"format: {fmt.name}, expected integers with positive codes")
         values = _array("x", x).astype(np.float64)
         if not values.size or not np.isfinite(values).all():
             raise ValueError(f"x: {'empty' if not values.size else 'not finite'}, expected finite values")
-        scale = 2 * _mean_magnitude(values, make_layout(values.shape, axis, group_size)) / math.sqrt(fmt.qmax)
+        layout = make_layout(values.shape, axis, group_size, block_shape)
+        scale = 2 * _mean_magnitude(values, layout) / math.sqrt(fmt.qmax)
+        where: dict[str, Any] = {"axis": axis, "group_size": group_size, "block_shape": block_shape}
         scale = np.asarray(np.where(scale == 0, 1, scale), np.float32)
-        return cls(torch.from_numpy(scale), zero_point, format=format, axis=axis, group_size=group_size, **options)
+        return cls(torch.from_numpy(scale), zero_point, format=format, **where, **options)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """fake_quantize of x with the module's parameters."""
@@ -205,6 +213,7 @@ class FakeQuantize(torch.nn.Module):
             format=self.format,
             axis=self.axis,
             group_size=self.group_size,
+            block_shape=self.block_shape,
             lsq_scale=self.lsq_scale,
         )
 
@@ -219,12 +228,14 @@ class FakeQuantize(torch.nn.Module):
             zero_point=zero_point,
             axis=self.axis,
             group_size=self.group_size,
+            block_shape=self.block_shape,
         )
 
     def extra_repr(self) -> str:
         """For repr."""
         where = f", axis={self.axis}" if self.axis is not None else ""
         where += f", group_size={self.group_size}" if self.group_size is not None else ""
+        where += f", block_shape={self.block_shape}" if self.block_shape is not None else ""
         learned = isinstance(self.zero_point, torch.nn.Parameter)
         return f"{self.format}{where}, {self.scale.numel()} scales{', learned zero points' if learned else ''}"
 
@@ -254,6 +265,8 @@ def _codes(name: str, zero_point: torch.Tensor | None, format: Format) -> Array 
     if zero_point is None:
         return None
     array = _array(name, zero_point)
+    if format.kind != "integer":
+        raise ValueError(f"format: {format.name}, expected a format of integers")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: a value that is not finite, expected finite ones")
@@ -270,10 +283,14 @@ def _codes(name: str, zero_point: torch.Tensor | None, format: Format) -> Array 
 def _mean_magnitude(x: npt.NDArray[np.float64], layout: Layout) -> Any:
     """Mean of |x| over the elements of each scale."""
     magnitude = np.abs(x)
-    if layout.group_size is not None:
-        starts = np.arange(0, layout.row_length, layout.group_size)
-        counts = np.minimum(layout.group_size, layout.row_length - starts)
-        return np.add.reduceat(magnitude, starts, axis=-1) / counts
     if layout.axis is not None:
         return magnitude.mean(axis=tuple(i for i in range(x.ndim) if i != layout.axis))
-    return magnitude.mean()
+    if layout.group_size is None and layout.block_shape is None:
+        return magnitude.mean()
+    rows, columns = layout.block_shape or (1, layout.group_size or 1)
+    sums, counts = magnitude, np.ones(x.shape)
+    for axis, size in ((-1, columns), (-2, rows)):
+        if size > 1:
+            starts = np.arange(0, x.shape[axis], size)
+            sums, counts = (np.add.reduceat(part, starts, axis=axis) for part in (sums, counts))
+    return sums / counts

@@ -4,6 +4,7 @@
 #include "../kernels.hpp"
 
 #include "bits-inl.hpp"
+#include "fake_quantize-inl.hpp"
 #include "finish-inl.hpp"
 #include "floats-inl.hpp"
 #include "gemm-inl.hpp"
@@ -48,6 +49,9 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::correct_row,
     LOWBIT_ISA::scale_row,
     LOWBIT_ISA::finish_row,
+    LOWBIT_ISA::fake_quantize_runs,
+    LOWBIT_ISA::fake_quantize_gradient_runs,
+    LOWBIT_ISA::add_lanes,
 };
 // clang-format on
 

@@ -8,10 +8,14 @@
 #include "floats-inl.hpp"
 #include "gemm-inl.hpp"
 #include "gemm_float-inl.hpp"
+#include "histogram-inl.hpp"
+#include "hqq-inl.hpp"
 #include "panel-inl.hpp"
 #include "params-inl.hpp"
 #include "prepare-inl.hpp"
 #include "quantize-inl.hpp"
+#include "search-inl.hpp"
+#include "sum-inl.hpp"
 
 #define LOWBIT_PASTE(a, b) a##b
 #define LOWBIT_TABLE(isa) LOWBIT_PASTE(kernels_, isa)
@@ -28,6 +32,9 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::prepare_float,  LOWBIT_ISA::prepare_codes, LOWBIT_ISA::gemm_codes,    LOWBIT_ISA::gemm_groups,
     LOWBIT_ISA::gemv_groups,    LOWBIT_ISA::gemm_float,    LOWBIT_ISA::unpack_panel,  LOWBIT_ISA::decode_panel,
     LOWBIT_ISA::correct_row,    LOWBIT_ISA::scale_row,     LOWBIT_ISA::finish_row,
+    LOWBIT_ISA::search_load,    LOWBIT_ISA::search_start,  LOWBIT_ISA::search_fit,    LOWBIT_ISA::search_refine,
+    LOWBIT_ISA::search_error,   LOWBIT_ISA::search_best,   LOWBIT_ISA::histogram,     LOWBIT_ISA::absolute_sum,
+    LOWBIT_ISA::hqq_zero,
 };
 
 }  // namespace lowbit

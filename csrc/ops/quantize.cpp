@@ -1,9 +1,7 @@
 // lowbit_quantize and lowbit_dequantize: chunks of a few KB, so that codes are packed, and data read a second time,
 // while they are in the first-level cache. Nothing is allocated: a chunk's codes and parameters are on the stack.
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "../context.hpp"
@@ -134,18 +132,6 @@ void each_chunk(const Job& job, F f) {
 void quantize_given(const Job& job, const float* x, uint8_t* codes) {
   each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) { quantize_chunk(job, x, row, begin, end, codes); });
 }
-
-// The lowest parameter whose scale did not fit, from any thread.
-struct Misfit {
-  std::atomic<int64_t> param{std::numeric_limits<int64_t>::max()};
-
-  void note(int64_t p) {
-    int64_t lowest = param.load(std::memory_order_relaxed);
-    while (p < lowest && !param.compare_exchange_weak(lowest, p, std::memory_order_relaxed)) {
-    }
-  }
-  bool any() const { return param.load() != std::numeric_limits<int64_t>::max(); }
-};
 
 // Chooses the parameters of `count` runs from `first` on and stores them.
 struct ParamWriter {

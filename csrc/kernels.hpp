@@ -57,12 +57,12 @@ struct Coder {
 struct ParamRule {
   enum Convention : int32_t { kMagnitude, kSigned, kNoClip, kAsymmetric };
   Convention convention;
-  float qmin, qmax;      // what the ends of the range are divided by
-  float zero;            // of symmetric conventions
-  int32_t rounded;       // 0: scales are float32; else of scale_format
+  float qmin, qmax;  // what the ends of the range are divided by
+  float zero;        // of symmetric conventions
+  int32_t rounded;   // 0: scales are float32; else of scale_format
   FloatFormat scale_format;
-  Rounding rounding;     // of the scale
-  float global_scale;    // scales are multiples of it
+  Rounding rounding;   // of the scale
+  float global_scale;  // scales are multiples of it
 };
 
 // Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
@@ -220,14 +220,14 @@ struct Kernels {
   // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
   void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);
 
-  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not wanted).
-  // Where a scale overflows, it is not finite in `scale`.
+  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not
+  // wanted). Where a scale overflows, it is not finite in `scale`.
   void (*choose_params)(const float* minimum, const float* maximum, int64_t n, const ParamRule& rule, void* codes,
                         float* scale, float* zero);
 
   // One parameter for each run of `run` elements, or for each element where run is 1. codes: a byte each (two's
-  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction != 0 any floats (added before
-  // rounding; integer formats only).
+  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction
+  // != 0 any floats (added before rounding; integer formats only).
   void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, int fraction,
                         const Coder& coder, void* codes);
   void (*dequantize_runs)(const void* codes, int64_t n, int64_t run, const float* scale, const float* zero,
@@ -240,6 +240,10 @@ struct Kernels {
   // float32 to codes of a FloatFormat (bytes; 16 bits: uint16_t) and back, which is exact.
   void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
   void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
+
+  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
+  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
+  void (*stream)(void* to, const void* from, int64_t n);
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;

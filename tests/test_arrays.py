@@ -68,7 +68,7 @@ def test_shapes_and_dtypes(format, symmetric, where, scale_shape):
     else:
         assert q.zero_point.dtype == (np.int8 if signed else np.uint8) and q.zero_point.shape == scale_shape
     if symmetric and not signed:
-        assert (q.zero_point_bytes() == 2 ** (bits - 1)).all() and q.zero_point_bytes().shape == scale_shape
+        assert (q.zero_points() == 2 ** (bits - 1)).all() and q.zero_points().shape == scale_shape
     codes = q.unpack()
     assert codes.dtype == (np.int8 if signed else np.uint8) and codes.shape == (6, 70)
     assert codes.min() >= (-(2 ** (bits - 1)) if signed else 0)
@@ -141,7 +141,7 @@ def test_given_parameters_give_the_same_codes(format, where):
         q = lb.quantize(x, format, symmetric=symmetric, **where)
         given = {"scale": q.scale, "symmetric": symmetric}
         if not symmetric:
-            for zero_point in (q.zero_point, q.zero_point_bytes()):
+            for zero_point in (q.zero_point, q.zero_points()):
                 assert_same(lb.quantize(x, format, zero_point=zero_point, **given, **where), q)
         else:
             assert_same(lb.quantize(x, format, **given, **where), q)

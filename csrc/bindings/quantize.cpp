@@ -78,7 +78,7 @@ void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access acc
 
 // Codes as they are stored.
 void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access) {
-  if (bits > 8) return data_of(codes, "codes", {kUint16}, product("codes", rows, row_length), access);
+  if (bits > 8) return data_of(codes, "codes", {kUint16, kFloat16}, product("codes", rows, row_length), access);
   return data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, rows, row_length), access);
 }
 
@@ -114,15 +114,15 @@ void set_params(Args* args, lowbit_format format, const Runs& shape, int scale_t
   args->zero_type = type_of(*zero_point);
 }
 
-void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x,
-              std::optional<int> convention, int scale_type, float global_scale, const Array& scale,
-              const OptionalArray& zero_point, const Array& codes) {
+void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x, int convention,
+              bool find_params, int scale_type, float global_scale, const Array& scale, const OptionalArray& zero_point,
+              const Array& codes) {
   lowbit_quantize_args args{};
   set_params(&args, format, shape, scale_type, global_scale, scale, zero_point,
-             convention ? Access::kWrite : Access::kRead);
+             find_params ? Access::kWrite : Access::kRead);
   args.x = static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", args.runs.rows, args.runs.row_length)));
-  args.find_params = convention.has_value();
-  args.convention = static_cast<lowbit_convention>(convention.value_or(LOWBIT_ABSMAX));
+  args.find_params = find_params;
+  args.convention = static_cast<lowbit_convention>(convention);
   args.codes = codes_data(codes, bits_of(format), args.runs.rows, args.runs.row_length, Access::kWrite);
   run([&](lowbit_error* error) { return lowbit_quantize(&context, &args, error); });
 }
@@ -167,6 +167,10 @@ void bind_quantize(py::module_& module) {
   module.attr("FULL") = static_cast<int>(LOWBIT_FULL);
   module.attr("SIGNED_MAX") = static_cast<int>(LOWBIT_SIGNED_MAX);
   module.attr("NO_CLIP") = static_cast<int>(LOWBIT_NO_CLIP);
+  module.attr("NEAREST_EVEN") = static_cast<int>(LOWBIT_NEAREST_EVEN);
+  module.attr("UP") = static_cast<int>(LOWBIT_UP);
+  module.attr("DOWN") = static_cast<int>(LOWBIT_DOWN);
+  module.attr("STOCHASTIC") = static_cast<int>(LOWBIT_STOCHASTIC);
 
   module.def("pack_bits", &pack_bits, py::arg("context"), py::arg("bits"), py::arg("rows"), py::arg("row_length"),
              py::arg("codes"), py::arg("packed"));
@@ -178,8 +182,8 @@ void bind_quantize(py::module_& module) {
              py::arg("minimum"), py::arg("maximum"), py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"),
              py::arg("zero_point"));
   module.def("quantize", &quantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("x"),
-             py::arg("convention"), py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"),
-             py::arg("zero_point"), py::arg("codes"));
+             py::arg("convention"), py::arg("find_params"), py::arg("scale_type"), py::arg("global_scale"),
+             py::arg("scale"), py::arg("zero_point"), py::arg("codes"));
   module.def("dequantize", &dequantize, py::arg("context"), py::arg("format"), py::arg("runs"), py::arg("codes"),
              py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"), py::arg("zero_point"), py::arg("out"));
   module.def("cast", &cast, py::arg("context"), py::arg("x"), py::arg("from_type"), py::arg("out"), py::arg("to_type"),

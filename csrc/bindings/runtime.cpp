@@ -49,11 +49,33 @@ py::tuple formats() {
   return py::tuple(list);
 }
 
+py::dict types() {
+  py::dict dict;
+  dict["float32"] = static_cast<int>(LOWBIT_FLOAT32);
+  dict["float16"] = static_cast<int>(LOWBIT_FLOAT16);
+  dict["int8"] = static_cast<int>(LOWBIT_INT8);
+  dict["uint8"] = static_cast<int>(LOWBIT_UINT8);
+  dict["bfloat16"] = static_cast<int>(LOWBIT_BFLOAT16);
+  dict["float8_e4m3fn"] = static_cast<int>(LOWBIT_FLOAT8_E4M3FN);
+  dict["float8_e5m2"] = static_cast<int>(LOWBIT_FLOAT8_E5M2);
+  dict["float8_e4m3fnuz"] = static_cast<int>(LOWBIT_FLOAT8_E4M3FNUZ);
+  dict["float8_e5m2fnuz"] = static_cast<int>(LOWBIT_FLOAT8_E5M2FNUZ);
+  dict["float8_e4m3"] = static_cast<int>(LOWBIT_FLOAT8_E4M3);
+  dict["float8_e3m4"] = static_cast<int>(LOWBIT_FLOAT8_E3M4);
+  dict["float8_e4m3b11fnuz"] = static_cast<int>(LOWBIT_FLOAT8_E4M3B11FNUZ);
+  dict["float8_e8m0fnu"] = static_cast<int>(LOWBIT_FLOAT8_E8M0FNU);
+  dict["float6_e2m3fn"] = static_cast<int>(LOWBIT_FLOAT6_E2M3FN);
+  dict["float6_e3m2fn"] = static_cast<int>(LOWBIT_FLOAT6_E3M2FN);
+  dict["float4_e2m1fn"] = static_cast<int>(LOWBIT_FLOAT4_E2M1FN);
+  return dict;
+}
+
 }  // namespace
 
 void bind_runtime(py::module_& module) {
   module.attr("MAX_THREADS") = kMaxThreads;
   module.def("version", &lowbit_version);
+  module.def("types", &types);
   module.def("available_isas", [] { return names(&lowbit_available_isa); });
   module.def("built_isas", [] { return names(&lowbit_built_isa); });
   module.def("cpu_description", [] {

@@ -167,9 +167,11 @@ template <class Round>
 LOWBIT_INLINE Scale usable_scale(Vec::F wanted, const Scale& other, const SearchRule& rule, const SearchUnit& unit,
                                  Round round) {
   const Vec::F global = Vec::set(rule.global_scale);
+  Vec::F real = Vec::mul(wanted, Vec::set(unit.unit));
   Scale s;
-  s.stored = round(Vec::div(Vec::mul(wanted, Vec::set(unit.unit)), global));
-  const Vec::F real = Vec::mul(s.stored, global), size = absolute(real);
+  s.stored = round(rule.global_scale == 1.0f ? real : Vec::div(real, global));
+  real = Vec::mul(s.stored, global);
+  const Vec::F size = absolute(real);
   s.value = Vec::mul(real, Vec::set(unit.inverse));
   const Vec::M large = Vec::less(size, Vec::set(kInfinity)), small = Vec::less(Vec::set(0.0f), size);  // false: NaN
   s.value = Vec::select(small, Vec::select(large, s.value, other.value), other.value);

@@ -109,6 +109,38 @@ struct Vec {
     return _mm256_blendv_ps(_mm256_permutevar8x32_ps(t.low, index), _mm256_permutevar8x32_ps(t.high, index), high);
   }
 
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
+    const char* bytes = static_cast<const char*>(p);
+    return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(bytes + stride),
+                               reinterpret_cast<const __m128i*>(bytes));
+  }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
+    char* bytes = static_cast<char*>(p);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm256_castsi256_si128(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + stride), _mm256_extracti128_si256(a, 1));
+  }
+  static LOWBIT_INLINE I shuffle(I table, I indices) { return _mm256_shuffle_epi8(table, indices); }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return _mm256_set1_epi64x(int64_t(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return _mm256_slli_epi64(a, n); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return _mm256_srli_epi64(a, n); }
+
+  static LOWBIT_INLINE void stream(void* p, I a) { _mm256_stream_si256(static_cast<__m256i*>(p), a); }
+  static LOWBIT_INLINE void fence() { _mm_sfence(); }
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F quads[2];  // lane by lane of 128 bits: rows 4 i … 4 i + 3
+    LOWBIT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const F a = fn(_mm256_unpacklo_ps(v[4 * i], v[4 * i + 1]), _mm256_unpackhi_ps(v[4 * i], v[4 * i + 1]));
+      const F b = fn(_mm256_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]), _mm256_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]));
+      const __m256d c = _mm256_castps_pd(a), d = _mm256_castps_pd(b);
+      quads[i] = fn(_mm256_castpd_ps(_mm256_unpacklo_pd(c, d)), _mm256_castpd_ps(_mm256_unpackhi_pd(c, d)));
+    }
+    return fn(_mm256_permute2f128_ps(quads[0], quads[1], 0x20), _mm256_permute2f128_ps(quads[0], quads[1], 0x31));
+  }
+
   static LOWBIT_INLINE int32_t reduce_add(I a) {
     __m128i r = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     r = _mm_add_epi32(r, _mm_shuffle_epi32(r, 0x4e));

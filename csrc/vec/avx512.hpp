@@ -85,6 +85,47 @@ struct Vec {
   static LOWBIT_INLINE Table table(const float* p) { return load(p); }
   static LOWBIT_INLINE F pick(const Table& t, I index) { return _mm512_permutexvar_ps(index, t); }
 
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
+    const char* bytes = static_cast<const char*>(p);
+    const auto quad = [=](int i) LOWBIT_ALWAYS {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + i * stride));
+    };
+    I r = _mm512_castsi128_si512(quad(0));
+    r = _mm512_inserti32x4(r, quad(1), 1);
+    r = _mm512_inserti32x4(r, quad(2), 2);
+    return _mm512_inserti32x4(r, quad(3), 3);
+  }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
+    char* bytes = static_cast<char*>(p);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes), _mm512_castsi512_si128(a));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + stride), _mm512_extracti32x4_epi32(a, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + 2 * stride), _mm512_extracti32x4_epi32(a, 2));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + 3 * stride), _mm512_extracti32x4_epi32(a, 3));
+  }
+  static LOWBIT_INLINE I shuffle(I table, I indices) { return _mm512_shuffle_epi8(table, indices); }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return _mm512_set1_epi64(int64_t(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return _mm512_slli_epi64(a, unsigned(n)); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return _mm512_srli_epi64(a, unsigned(n)); }
+
+  static LOWBIT_INLINE void stream(void* p, I a) { _mm512_stream_si512(static_cast<__m512i*>(p), a); }
+  static LOWBIT_INLINE void fence() { _mm_sfence(); }
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F quads[4];  // lane by lane of 128 bits: rows 4 i … 4 i + 3
+    LOWBIT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const F a = fn(_mm512_unpacklo_ps(v[4 * i], v[4 * i + 1]), _mm512_unpackhi_ps(v[4 * i], v[4 * i + 1]));
+      const F b = fn(_mm512_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]), _mm512_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]));
+      const __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
+      quads[i] = fn(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+    }
+    const F low = fn(_mm512_shuffle_f32x4(quads[0], quads[1], 0x88), _mm512_shuffle_f32x4(quads[0], quads[1], 0xdd));
+    const F high = fn(_mm512_shuffle_f32x4(quads[2], quads[3], 0x88), _mm512_shuffle_f32x4(quads[2], quads[3], 0xdd));
+    return fn(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  }
+
   static LOWBIT_INLINE int32_t reduce_add(I a) { return _mm512_reduce_add_epi32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return _mm512_reduce_max_epi32(a); }
   static LOWBIT_INLINE float reduce_min(F a) { return _mm512_reduce_min_ps(a); }

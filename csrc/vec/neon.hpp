@@ -126,6 +126,27 @@ struct Vec {
     return vreinterpretq_f32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(bytes)));
   }
 
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t) { return iload(p); }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t, I a) { istore(p, a); }
+  static LOWBIT_INLINE I shuffle(I table, I indices) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vreinterpretq_u8_s32(table), vreinterpretq_u8_s32(indices)));
+  }
+
+  static LOWBIT_INLINE I set64(uint64_t a) { return vreinterpretq_s32_u64(vdupq_n_u64(a)); }
+  static LOWBIT_INLINE I shl64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) << uint64_t(n)); }
+  static LOWBIT_INLINE I shr64(I a, int n) { return vreinterpretq_s32_u64(vreinterpretq_u64_s32(a) >> uint64_t(n)); }
+
+  // no intrinsic of gcc's for stnp, and ARM's write-allocate turns itself off in long streams
+  static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
+  static LOWBIT_INLINE void fence() {}
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    const float64x2_t a = vreinterpretq_f64_f32(fn(vzip1q_f32(v[0], v[1]), vzip2q_f32(v[0], v[1])));
+    const float64x2_t b = vreinterpretq_f64_f32(fn(vzip1q_f32(v[2], v[3]), vzip2q_f32(v[2], v[3])));
+    return fn(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));
+  }
+
   static LOWBIT_INLINE int32_t reduce_add(I a) { return vaddvq_s32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return vmaxvq_s32(a); }
   static LOWBIT_INLINE float reduce_min(F a) { return vminvq_f32(a); }

@@ -2,7 +2,8 @@
 //
 // This is the definition of every word; vec/avx2.hpp, vec/avx512.hpp and vec/neon.hpp say the same with intrinsics.
 //   F  float lanes      I  32-bit integer lanes (wrapping)      M  one truth value for each lane
-// An I is also a vector of 4 * kLanes bytes, four to a lane, the first in the low bits.
+// An I is also a vector of 4 * kLanes bytes, four to a lane, the first in the low bits, of 64-bit words, two lanes
+// each, and of quads: 16 bytes, four lanes.
 #pragma once
 
 #include <cstddef>
@@ -236,6 +237,68 @@ struct Vec {
   }
   static LOWBIT_INLINE F pick(const Table& t, I index) {
     return make<F>([&](int i) { return t.v[index.v[i]]; });
+  }
+
+  // quads: 16 bytes each from p, p + stride, ...; stored in that order, so that what overlaps is the later one's
+  static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
+    I r;
+    for (int i = 0; i < kLanes / 4; ++i) __builtin_memcpy(r.v + 4 * i, static_cast<const char*>(p) + i * stride, 16);
+    return r;
+  }
+  static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
+    for (int i = 0; i < kLanes / 4; ++i) __builtin_memcpy(static_cast<char*>(p) + i * stride, a.v + 4 * i, 16);
+  }
+  // each byte of `indices` (0 to 15; 128 and more give 0) picks one of the same quad of `table`
+  static LOWBIT_INLINE I shuffle(I table, I indices) {
+    uint8_t from[4 * kLanes], at[4 * kLanes], to[4 * kLanes];
+    __builtin_memcpy(from, &table, sizeof from);
+    __builtin_memcpy(at, &indices, sizeof at);
+    for (int i = 0; i < 4 * kLanes; ++i) to[i] = at[i] & 0x80 ? uint8_t(0) : from[(i & ~15) | (at[i] & 15)];
+    I r;
+    __builtin_memcpy(&r, to, sizeof r);
+    return r;
+  }
+
+  // 64-bit words; 0 <= n < 64
+  template <class Fn>
+  static LOWBIT_INLINE I make64(I a, Fn fn) {
+    for (int i = 0; i < kLanes; i += 2) {
+      uint64_t word;
+      __builtin_memcpy(&word, a.v + i, 8);
+      word = fn(word);
+      __builtin_memcpy(a.v + i, &word, 8);
+    }
+    return a;
+  }
+  static LOWBIT_INLINE I set64(uint64_t a) {
+    return make64(I(), [=](uint64_t) { return a; });
+  }
+  static LOWBIT_INLINE I shl64(I a, int n) {
+    return make64(a, [=](uint64_t word) { return word << n; });
+  }
+  static LOWBIT_INLINE I shr64(I a, int n) {
+    return make64(a, [=](uint64_t word) { return word >> n; });
+  }
+
+  // past the caches where the CPU can: p is aligned to the vector, whole lines of 64 bytes are written in order, and
+  // fence() comes before another thread is told
+  static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
+  static LOWBIT_INLINE void fence() {}
+
+  // lane i = fn over the lanes of v[i]; fn is min or max
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) {
+      F one = v[i];
+      for (int width = kLanes / 2; width > 0; width /= 2) {
+        F other = one;
+        for (int j = 0; j < width; ++j) other.v[j] = one.v[j + width];
+        one = fn(one, other);
+      }
+      r.v[i] = one.v[0];
+    }
+    return r;
   }
 
   // across lanes

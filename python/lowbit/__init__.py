@@ -6,6 +6,7 @@ y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N)
 """
 
 from ._bits import pack_bits, unpack_bits
+from ._cast import cast
 from ._matmul import matmul, matmul_int
 from ._quantize import dequantize, quantize
 from ._runtime import (
@@ -25,6 +26,7 @@ __all__ = [
     "QuantizedArray",
     "__version__",
     "available_isas",
+    "cast",
     "current_isa",
     "dequantize",
     "get_num_threads",

@@ -12,6 +12,10 @@ ABSMAX: int
 FULL: int
 SIGNED_MAX: int
 NO_CLIP: int
+NEAREST_EVEN: int
+UP: int
+DOWN: int
+STOCHASTIC: int
 IDENTITY: int
 RELU: int
 GELU: int
@@ -29,7 +33,8 @@ def version() -> str: ...
 def available_isas() -> tuple[str, ...]: ...
 def built_isas() -> tuple[str, ...]: ...
 def cpu_description() -> str: ...
-def formats() -> tuple[tuple[str, int, int, int, int], ...]: ...
+def types() -> dict[str, int]: ...
+def formats() -> tuple[tuple[str, int, int, int, int, int, float, int, int, bool], ...]: ...
 def default_threads() -> int: ...
 def set_spin_microseconds(microseconds: int) -> None: ...
 def pack_bits(
@@ -52,10 +57,13 @@ def find_range(
     maximum: npt.NDArray[np.float32],
 ) -> None: ...
 def choose_params(
+    context: Context,
     format: int,
     convention: int,
     minimum: npt.NDArray[np.float32],
     maximum: npt.NDArray[np.float32],
+    scale_type: int,
+    global_scale: float,
     scale: _Array,
     zero_point: _Array | None,
 ) -> None: ...
@@ -64,7 +72,10 @@ def quantize(
     format: int,
     runs: _Runs,
     x: npt.NDArray[np.float32],
-    convention: int | None,
+    convention: int,
+    find_params: bool,
+    scale_type: int,
+    global_scale: float,
     scale: _Array,
     zero_point: _Array | None,
     codes: _Array,
@@ -74,9 +85,21 @@ def dequantize(
     format: int,
     runs: _Runs,
     codes: _Array,
+    scale_type: int,
+    global_scale: float,
     scale: _Array,
     zero_point: _Array | None,
     out: npt.NDArray[np.float32],
+) -> None: ...
+def cast(
+    context: Context,
+    x: _Array,
+    from_type: int,
+    out: _Array,
+    to_type: int,
+    rounding: int,
+    saturate: bool,
+    seed: int,
 ) -> None: ...
 def pack_weights(
     context: Context,

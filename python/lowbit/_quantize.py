@@ -10,16 +10,19 @@ import numpy.typing as npt
 from . import _core
 from ._bits import unpack_rows
 from ._checks import Array, choice, contiguous, floats, names, to_float32
-from ._formats import Format, find_format
+from ._formats import TYPES, Format, find_format, raw
 from ._layout import Layout, make_layout
 from ._runtime import context
 from .arrays import (
-    SCALE_TYPES,
     QuantizedArray,
-    check_scale,
+    check_block,
+    check_global_scale,
+    check_scale_form,
+    check_scale_values,
     check_zero_point,
-    check_zero_point_bytes,
+    check_zero_point_each,
     codes_shape,
+    scale_types,
     stored_zero_point,
     zero_points_are_packed,
 )
@@ -39,35 +42,49 @@ def quantize(
     *,
     axis: int | None = None,
     group_size: int | None = None,
+    block_shape: tuple[int, int] | None = None,
     symmetric: bool = True,
     convention: str | None = None,
     scale: npt.ArrayLike | None = None,
     zero_point: npt.ArrayLike | None = None,
     scale_dtype: npt.DTypeLike | None = None,
+    global_scale: npt.ArrayLike | None = None,
+    double_quantize: bool = False,
     calibrate: str = "minmax",
+    out: QuantizedArray | None = None,
 ) -> QuantizedArray:
     """Quantize floats: ``code = clip(round_half_even(x / scale) + zero_point, qmin, qmax)``.
 
-    NaN gives the zero point, infinities saturate, and neither counts when scales are found.
+    Floats and tables: the number nearest to x / scale, saturating; a tie goes to the even code of a float and to the
+    lower number of a table. NaN gives the zero point, or NaN where the format has one; infinities saturate, and neither
+    counts when scales are found.
 
     Args:
         x: float32, float16 or ml_dtypes.bfloat16, of any shape and strides.
-        format: ``"int1"`` to ``"int8"``, ``"uint1"`` to ``"uint8"``, or a numpy or ml_dtypes dtype of such a name.
+        format: a name, or a numpy or ml_dtypes dtype of that name: "int1" to "int8", "uint1" to "uint8", "ternary",
+            "float8_e4m3fn" …, "nf4", "fp4", "mxfp4" …, "nvfp4"; docs/formats.md lists them.
         axis: None for one scale, else one scale for each index of this axis (0: one per row of (N, K)). Negative
             ones count from the end.
         group_size: one scale for each group of this many elements along the last axis; the last group may be shorter;
-            -1 for the whole last axis. Excludes axis.
+            -1 for the whole last axis. Block formats have their own. Of axis, group_size and block_shape at most one.
+        block_shape: one scale for each block of (rows, columns) of a matrix; the last may be smaller.
         symmetric: zero stays in the middle: no zero point for signed formats, 2^(bits-1) for unsigned ones. False: the
-            codes cover [min(x, 0), max(x, 0)] with a scale and a zero point.
+            codes cover [min(x, 0), max(x, 0)] with a scale and a zero point. Floats and tables are symmetric.
         convention: how a symmetric scale follows from the data: "absmax" (absmax / qmax), "full"
             (absmax / (qmax + 1/2)), "signed_max" (the value of largest magnitude / qmin; may be negative), "no_clip".
-            None: "absmax" at 8 bits, "full" below, "signed_max" at 1 bit, where "full" has no code but 0.
-        scale: use these scales instead of finding them: float32 or float16 of the shape that QuantizedArray documents,
+            None: "absmax" at 8 bits and for floats, tables and ternary, "full" below, "signed_max" at 1 bit, where
+            "full" has no code but 0; float16 and bfloat16 have scale 1.
+        scale: use these scales instead of finding them: of the shape and dtype that QuantizedArray documents,
             finite, not zero, and positive unless convention is "signed_max". A Python float is a float32.
         zero_point: use these with scale: as QuantizedArray documents, or one int8 or uint8 for each scale. None: as
-            symmetric says.
-        scale_dtype: float32 (None) or float16, for scales that are found.
+            symmetric says. Floats are added before rounding: ``clip(round_half_even(x / scale + zero_point))``.
+        scale_dtype: float32 (None), float16, or ml_dtypes' bfloat16, float8_e8m0fnu or float8_e4m3fn, for scales that
+            are found. Block formats have their own.
+        global_scale: a positive float that scales are multiples of. None: none; NVFP4: absmax / 6 / 448 of all of x.
+        double_quantize: quantize the scales as well, to uint8 in groups of 256 (QLoRA's double quantization).
         calibrate: "minmax": scales from the smallest and largest finite element.
+        out: a QuantizedArray with the same format, shape, and kind of scales and zero points: its arrays are
+            overwritten, and it is returned. Memory that has been used before saves its page faults.
 
     Returns:
         QuantizedArray of the shape of x.
@@ -81,71 +98,144 @@ def quantize(
     """
     fmt = find_format(format)
     array = floats("x", x)
-    layout = make_layout(array.shape, axis, group_size)
+    default_group = fmt.group_size if axis is None and block_shape is None else None
+    layout = make_layout(array.shape, axis, default_group if group_size is None else group_size, block_shape)
+    check_block(fmt, layout)
     choice("calibrate", calibrate, CALIBRATIONS)
     if convention is not None and not symmetric:
         raise ValueError(f"convention: {convention!r} with symmetric=False, expected None: it is for symmetric codes")
-    convention = convention or {8: "absmax", 1: "signed_max"}.get(fmt.bits, "full")
+    if fmt.kind != "integer" and not symmetric:
+        raise ValueError(f"symmetric: False for {fmt.name}, expected True: only integers have zero points")
+    has_own_range = fmt.bits == 16 and convention is None and scale is None
+    convention = convention or _default_convention(fmt)
     rule = choice("convention", convention, CONVENTIONS) if symmetric else _core.ASYMMETRIC
+    if scale is None and zero_point is not None:
+        raise ValueError("zero_point: given without scale, expected both or neither")
+    if double_quantize and (scale is not None or out is not None):
+        other = "scale" if scale is not None else "out"
+        raise ValueError(f"double_quantize: True with {other}, expected False: it is for scales that are found")
+    array = contiguous(to_float32(array))
+    multiplier = check_global_scale(_global_scale(array, global_scale, fmt), fmt)
 
     scales: Array
     zeros: Array | None
-    found_while_quantizing: int | None = None
+    if has_own_range:
+        scale = np.ones(layout.scale_shape, _scale_type(scale_dtype, fmt))
     if scale is not None:
-        scales = check_scale(scale, layout, positive=convention != "signed_max")
+        scales = check_scale_form(scale, fmt, layout)
         if scale_dtype is not None and np.dtype(scale_dtype) != scales.dtype:
             raise ValueError(f"scale_dtype: {np.dtype(scale_dtype)} with a scale of {scales.dtype}, expected None")
         zeros = _given_zero_point(zero_point, symmetric, fmt, layout)
-        array = contiguous(to_float32(array))
+        target = _target(out, fmt, layout, scales.dtype, zeros is not None)
     else:
-        if zero_point is not None:
-            raise ValueError("zero_point: given without scale, expected both or neither")
-        scales = np.empty(layout.scale_shape, _scale_type(scale_dtype))
-        has_zero = not (symmetric and fmt.signed)
+        dtype = _scale_type(scale_dtype, fmt)
+        has_zero = fmt.kind == "integer" and not (symmetric and fmt.signed)
+        target = _target(out, fmt, layout, dtype, has_zero)
+        scales = np.empty(layout.scale_shape, dtype) if target is None else target.scale
         zeros = np.empty(layout.scale_shape, fmt.dtype) if has_zero else None
-        array = contiguous(to_float32(array))
+
+    codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
+    common = TYPES[scales.dtype], 0.0 if multiplier is None else float(multiplier), raw(scales), _kernel_zeros(zeros)
+    if scale is None and not (array.size and layout.one_run_per_scale):
+        low, high = np.zeros(layout.scale_shape, np.float32), np.zeros(layout.scale_shape, np.float32)
+        if array.size:
+            _core.find_range(context(), layout.runs, array, low, high)
+        _core.choose_params(context(), fmt.id, rule, low, high, *common)
+    if double_quantize:
+        # the codes follow the scales that are stored
         if array.size and layout.one_run_per_scale:
-            found_while_quantizing = rule  # one pass over memory
-        else:
-            low, high = np.zeros(layout.scale_shape, np.float32), np.zeros(layout.scale_shape, np.float32)
-            if array.size:
-                _core.find_range(context(), layout.runs, array, low, high)
-            _core.choose_params(fmt.id, rule, low, high, scales, zeros)
-
-    codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype)
+            _core.quantize(context(), fmt.id, layout.runs, array, rule, True, *common, raw(codes))
+        nested = quantize(scales.ravel().astype(np.float32), "uint8", group_size=256, symmetric=False)
+        scales = nested.dequantize().reshape(layout.scale_shape)
+        common = TYPES[scales.dtype], *common[1:2], scales, common[3]
     if array.size:
-        _core.quantize(context(), fmt.id, layout.runs, array, found_while_quantizing, scales, zeros, codes)
-    return QuantizedArray(
-        codes,
-        scales,
-        stored_zero_point(zeros, fmt, layout),
-        format=fmt.name,
-        shape=layout.shape,
-        axis=layout.axis,
-        group_size=layout.group_size,
-    )
+        find = scale is None and layout.one_run_per_scale and not double_quantize
+        try:
+            _core.quantize(context(), fmt.id, layout.runs, array, rule, find, *common, raw(codes))
+        except ValueError:
+            if scale is not None:
+                check_scale_values(scales, positive=convention != "signed_max")  # says where
+            raise
+    elif scale is not None:
+        check_scale_values(scales, positive=convention != "signed_max")
+    stored = stored_zero_point(zeros, fmt, layout)
+    if target is None:
+        return QuantizedArray._trusted(codes, nested if double_quantize else scales, stored, multiplier, fmt, layout)
+    if scale is not None:
+        np.copyto(target.scale, scales)
+    if stored is not None:
+        np.copyto(target.zero_point, stored)
+    target.global_scale = multiplier
+    return target
 
 
-def _scale_type(scale_dtype: npt.DTypeLike | None) -> np.dtype[Any]:
-    dtype = SCALE_TYPES[0] if scale_dtype is None else np.dtype(scale_dtype)
-    if dtype not in SCALE_TYPES:
-        raise ValueError(f"scale_dtype: {dtype}, expected {names(SCALE_TYPES)}")
+def _default_convention(fmt: Format) -> str:
+    if fmt.kind != "integer" or fmt.bits == 8 or fmt.name == "ternary":
+        return "absmax"
+    return "signed_max" if fmt.bits == 1 else "full"
+
+
+def _scale_type(scale_dtype: npt.DTypeLike | None, fmt: Format) -> np.dtype[Any]:
+    allowed = scale_types(fmt)
+    dtype = allowed[0] if scale_dtype is None else np.dtype(scale_dtype)
+    if dtype not in allowed:
+        raise ValueError(f"scale_dtype: {dtype} for {fmt.name}, expected {names(allowed)}")
     return dtype
 
 
+def _global_scale(x: Array, given: npt.ArrayLike | None, fmt: Format) -> npt.ArrayLike | None:
+    """That of NVFP4 unless given: the largest block's scale is then the largest e4m3, 448."""
+    if given is not None or not fmt.has_global_scale:
+        return given
+    low, high = np.zeros((), np.float32), np.zeros((), np.float32)
+    if x.size:
+        _core.find_range(context(), Layout(x.shape, None, None).runs, x, low, high)
+    value = np.maximum(-low, high) / np.float32(fmt.max_value) / np.float32(448)
+    return value if value > 0 else np.float32(1)
+
+
+def _target(
+    out: QuantizedArray | None, fmt: Format, layout: Layout, scale_dtype: np.dtype[Any], has_zero: bool
+) -> QuantizedArray | None:
+    """out, checked: of this format and layout, writeable."""
+    if out is None:
+        return None
+    if not isinstance(out, QuantizedArray):
+        raise TypeError(f"out: {type(out).__name__}, expected a QuantizedArray")
+    if isinstance(out.scale, QuantizedArray) or (out._format, out._layout) != (fmt, layout):
+        raise ValueError(f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}")
+    if out.scale.dtype != scale_dtype or (out.zero_point is not None) != has_zero:
+        zero = "with" if has_zero else "without"
+        raise ValueError(f"out: {out!r}, expected {scale_dtype} scales, {zero} zero points")
+    for name, array in (("codes", out.codes), ("scale", out.scale), ("zero_point", out.zero_point)):
+        if array is not None and not array.flags.writeable:
+            raise ValueError(f"out: {name} is a read-only array, expected a writeable one")
+    return out
+
+
+def _kernel_zeros(zeros: Array | None) -> Array | None:
+    """As the compiled module takes them."""
+    return zeros.astype(np.float32) if zeros is not None and zeros.dtype == np.float16 else zeros
+
+
 def _given_zero_point(zero_point: npt.ArrayLike | None, symmetric: bool, fmt: Format, layout: Layout) -> Array | None:
-    """One byte for each scale."""
+    """One for each scale: a byte, or a float."""
     if zero_point is None:
         if not symmetric:
             raise ValueError("zero_point: None with symmetric=False and a scale, expected zero points")
-        return None if fmt.signed else np.full(layout.scale_shape, 1 << (fmt.bits - 1), np.uint8)
+        plain = fmt.signed or fmt.kind != "integer"
+        return None if plain else np.full(layout.scale_shape, 1 << (fmt.bits - 1), np.uint8)
     array = np.asarray(zero_point)
+    if fmt.kind != "integer":
+        return check_zero_point(array, fmt, layout)
     if type(zero_point) is int and fmt.qmin <= zero_point <= fmt.qmax:
         array = array.astype(fmt.dtype)
+    if type(zero_point) is float:
+        array = array.astype(np.float32)
     may_be_packed = zero_points_are_packed(fmt, layout) and array.dtype == np.uint8
     if may_be_packed and (fmt.signed or array.shape != layout.scale_shape):  # one code in a byte is the same packed
         return unpack_rows(check_zero_point(array, fmt, layout), fmt.bits, layout.groups, fmt.signed)
-    return check_zero_point_bytes(array, fmt, layout.scale_shape)
+    return check_zero_point_each(array, fmt, layout.scale_shape)
 
 
 def dequantize(

@@ -68,7 +68,7 @@ class PackedWeights:
         if max(n, k) > MAX_SIDE:
             raise ValueError(f"q: shape {self._layout.shape}, expected at most {MAX_SIDE} rows and columns")
         if isinstance(q, QuantizedArray):
-            codes, scale, zero_point = q.codes, q.scale, q.zero_point_bytes()
+            codes, scale, zero_point = q.codes, q.scale, q.zero_points()
             if q.axis is None and q.group_size is None:
                 self._tensor_params = scale, zero_point
             if scale.size != n * self._kernel_groups:  # one for the tensor, or none as K is 0

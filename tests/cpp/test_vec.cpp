@@ -434,3 +434,70 @@ TEST(vec_memory) {
     for (int i = 0; i < w.lanes; ++i) CHECK_EQ(fout[i], 1.0f);
   });
 }
+
+TEST(vec_quads) {
+  const Guarded guarded;
+  each_isa([&](const Words& w) {
+    const int quads = w.lanes / 4;
+    uint8_t bytes[4 * kMostLanes], out[4 * kMostLanes];
+    for (int i = 0; i < 4 * kMostLanes; ++i) bytes[i] = static_cast<uint8_t>(3 * i + 1);
+    for (int stride = 0; stride <= 17; ++stride) {
+      // exactly what is read, and what is written, against the page after it
+      const auto size = static_cast<std::size_t>((quads - 1) * stride + 16);
+      for (uint8_t* p : {guarded.first<uint8_t>(), guarded.last<uint8_t>(size)}) {
+        for (std::size_t i = 0; i < size; ++i) p[i] = static_cast<uint8_t>(7 * i + 5);
+        w.load_quads(p, stride, reinterpret_cast<int32_t*>(out));
+        for (int i = 0; i < 4 * w.lanes; ++i) CHECK_EQ(out[i], p[i / 16 * stride + i % 16]);
+
+        uint8_t expected[256];
+        std::memset(expected, 0xee, size);
+        for (int i = 0; i < 4 * w.lanes; ++i) expected[i / 16 * stride + i % 16] = bytes[i];
+        std::memset(p, 0xee, size);
+        w.store_quads(p, stride, reinterpret_cast<const int32_t*>(bytes));
+        CHECK(std::memcmp(p, expected, size) == 0);
+      }
+    }
+    // every index, in every byte, and indices that mean 0
+    for (int first = 0; first < 256; ++first) {
+      uint8_t at[4 * kMostLanes];
+      for (int i = 0; i < 4 * w.lanes; ++i) {
+        at[i] = static_cast<uint8_t>(first + 37 * i);
+        if (at[i] >= 16 && at[i] < 128) at[i] &= 15;
+      }
+      w.shuffle(reinterpret_cast<const int32_t*>(bytes), reinterpret_cast<const int32_t*>(at),
+                reinterpret_cast<int32_t*>(out));
+      for (int i = 0; i < 4 * w.lanes; ++i) CHECK_EQ(out[i], at[i] < 16 ? bytes[i / 16 * 16 + at[i]] : 0);
+    }
+  });
+}
+
+TEST(vec_64_bit_words) {
+  uint64_t state = 6;
+  each_isa([&](const Words& w) {
+    for (int n = 0; n < 64; ++n) {
+      uint64_t a[kMostLanes / 2], out[kMostLanes / 2];
+      for (uint64_t& word : a) word = uint64_t{next_random(&state)} << 32 | next_random(&state);
+      const auto* in = reinterpret_cast<const int32_t*>(a);
+      w.shl64(in, n, reinterpret_cast<int32_t*>(out));
+      for (int i = 0; i < w.lanes / 2; ++i) CHECK_EQ(out[i], a[i] << n);
+      w.shr64(in, n, reinterpret_cast<int32_t*>(out));
+      for (int i = 0; i < w.lanes / 2; ++i) CHECK_EQ(out[i], a[i] >> n);
+      w.set64(a[0], reinterpret_cast<int32_t*>(out));
+      for (int i = 0; i < w.lanes / 2; ++i) CHECK_EQ(out[i], a[0]);
+    }
+  });
+}
+
+TEST(vec_stream) {
+  const Guarded guarded;
+  each_isa([&](const Words& w) {
+    const auto lanes = static_cast<std::size_t>(w.lanes);
+    int32_t a[kMostLanes];
+    for (int i = 0; i < kMostLanes; ++i) a[i] = -0x01020300 - i;
+    for (int32_t* p : {guarded.first<int32_t>(), guarded.last<int32_t>(lanes)}) {
+      std::memset(p, 0xee, 4 * lanes);
+      w.stream(p, a);
+      CHECK(std::memcmp(p, a, 4 * lanes) == 0);
+    }
+  });
+}

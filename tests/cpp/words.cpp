@@ -115,6 +115,16 @@ constexpr Words kWords = {
     SHIFT(shl),
     SHIFT(shr),
     SHIFT(sra),
+    [](const void* p, ptrdiff_t stride, int32_t* out) { Vec::istore(out, Vec::load_quads(p, stride)); },
+    [](void* p, ptrdiff_t stride, const int32_t* a) { Vec::store_quads(p, stride, Vec::iload(a)); },
+    INT2(shuffle),
+    [](uint64_t a, int32_t* out) { Vec::istore(out, Vec::set64(a)); },
+    SHIFT(shl64),
+    SHIFT(shr64),
+    [](void* p, const int32_t* a) {
+      Vec::stream(p, Vec::iload(a));
+      Vec::fence();
+    },
     [](const int32_t* a) { return Vec::reduce_add(Vec::iload(a)); },
     [](const int32_t* a) { return Vec::reduce_max(Vec::iload(a)); },
     [](const float* a) { return Vec::reduce_min(Vec::load(a)); },

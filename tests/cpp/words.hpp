@@ -42,6 +42,14 @@ struct Words {
   using Shift = void (*)(const int32_t* a, int n, int32_t* out);
   Shift shl, shr, sra;
 
+  // quads and 64-bit words
+  void (*load_quads)(const void* p, ptrdiff_t stride, int32_t* out);
+  void (*store_quads)(void* p, ptrdiff_t stride, const int32_t* a);
+  Int2 shuffle;
+  void (*set64)(uint64_t a, int32_t* out);
+  Shift shl64, shr64;
+  void (*stream)(void* p, const int32_t* a);  // and fence
+
   // across lanes
   int32_t (*reduce_add)(const int32_t* a);
   int32_t (*reduce_max)(const int32_t* a);

@@ -108,7 +108,7 @@ typedef enum lowbit_type {
   LOWBIT_FLOAT4_E2M1FN = 16
 } lowbit_type;
 
-typedef int32_t lowbit_format; /* > 0 */
+typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_INT(bits) ((lowbit_format)(bits))         /* int1 … int8 */
 #define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits))) /* uint1 … uint8 */
 #define LOWBIT_TERNARY ((lowbit_format)32)
@@ -225,19 +225,20 @@ typedef struct lowbit_quantize_args {
   const float* x;  /* rows x row_length, contiguous */
   int find_params; /* 0: scale and zero_point are given. 1: they are found and written; needs every parameter to have
                       exactly one run (groups, or one per row) */
-  lowbit_convention convention; /* used when find_params is 1 */
+  lowbit_convention convention;
   lowbit_type scale_type;
   float global_scale;    /* 0: none */
   void* scale;           /* runs.params values of scale_type */
-  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points that
-                            are no codes, code = clip(round(x / scale + zero)), given ones only */
+  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points
+                            that are no codes, code = clip(round(x / scale + zero)), given ones only */
   void* zero_point;      /* runs.params values of zero_type; NULL: 0 */
   void* codes;           /* below 8 bits: rows of packed bits, as lowbit_pack_bits writes them; else rows x row_length
                             bytes, or pairs of bytes for floats of 16 bits */
 } lowbit_quantize_args;
 
-/* Given scales must be finite and not 0, given zero points within the format's range. find_params = 1 and a scale that
- * does not fit scale_type: fails after outputs have been written. */
+/* Given scales must be finite, not 0, and positive unless the convention is LOWBIT_SIGNED_MAX; given zero points within
+ * the format's range. Parameters that are not, and found scales that do not fit scale_type: fails after codes have been
+ * written, which then mean nothing. */
 LOWBIT_API lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args,
                                          lowbit_error* error);
 
@@ -275,7 +276,8 @@ typedef struct lowbit_cast_args {
   void* out;
   lowbit_rounding rounding;
   int saturate;  /* 1: what is too large, infinity included, becomes the largest number. 0: infinity, or NaN where the
-                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero */
+                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero
+                  */
   uint64_t seed; /* LOWBIT_STOCHASTIC: equal seeds give equal results on every ISA, with any number of threads */
 } lowbit_cast_args;
 

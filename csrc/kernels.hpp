@@ -57,12 +57,12 @@ struct Coder {
 struct ParamRule {
   enum Convention : int32_t { kMagnitude, kSigned, kNoClip, kAsymmetric };
   Convention convention;
-  float qmin, qmax;      // what the ends of the range are divided by
-  float zero;            // of symmetric conventions
-  int32_t rounded;       // 0: scales are float32; else of scale_format
+  float qmin, qmax;  // what the ends of the range are divided by
+  float zero;        // of symmetric conventions
+  int32_t rounded;   // 0: scales are float32; else of scale_format
   FloatFormat scale_format;
-  Rounding rounding;     // of the scale
-  float global_scale;    // scales are multiples of it
+  Rounding rounding;   // of the scale
+  float global_scale;  // scales are multiples of it
 };
 
 // Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
@@ -80,6 +80,7 @@ struct GemmBlock {
   const uint8_t* b;    // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
   ptrdiff_t b_stride;  // bytes from panel to panel
   int bits;
+  const uint8_t* table;  // gemv_groups: the bytes that 4-bit codes stand for, 16 of them four times; null: integers
 
   // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
   int64_t groups, group_k, last_group_k;
@@ -120,11 +121,15 @@ struct PanelBlock {
   const uint8_t* b;
   ptrdiff_t b_stride;
   int bits;
+  const uint8_t* table;                   // unpack_panel: as in GemmBlock
   int64_t groups, group_k, last_group_k;  // weight groups, padded to steps
   const uint8_t* scale;                   // decode_panel only
   ptrdiff_t scale_stride;
   int scale_half;
-  const uint8_t* zero;  // null: every zero is zero_offset
+  const Coder* coder;       // decode_panel: what codes stand for
+  const float* float_zero;  // decode_panel: panels x groups x kPanel, subtracted from float(code); null: zero points
+                            // are integers, as follows
+  const uint8_t* zero;      // null: every zero is zero_offset
   ptrdiff_t zero_stride;
   int zero_bits;
   int32_t zero_offset;
@@ -172,14 +177,14 @@ struct Kernels {
   // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
   void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);
 
-  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not wanted).
-  // Where a scale overflows, it is not finite in `scale`.
+  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not
+  // wanted). Where a scale overflows, it is not finite in `scale`.
   void (*choose_params)(const float* minimum, const float* maximum, int64_t n, const ParamRule& rule, void* codes,
                         float* scale, float* zero);
 
   // One parameter for each run of `run` elements, or for each element where run is 1. codes: a byte each (two's
-  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction != 0 any floats (added before
-  // rounding; integer formats only).
+  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction
+  // != 0 any floats (added before rounding; integer formats only).
   void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, int fraction,
                         const Coder& coder, void* codes);
   void (*dequantize_runs)(const void* codes, int64_t n, int64_t run, const float* scale, const float* zero,

@@ -108,7 +108,7 @@ typedef enum lowbit_type {
   LOWBIT_FLOAT4_E2M1FN = 16
 } lowbit_type;
 
-typedef int32_t lowbit_format; /* > 0 */
+typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_INT(bits) ((lowbit_format)(bits))         /* int1 … int8 */
 #define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits))) /* uint1 … uint8 */
 #define LOWBIT_TERNARY ((lowbit_format)32)
@@ -229,8 +229,8 @@ typedef struct lowbit_quantize_args {
   lowbit_type scale_type;
   float global_scale;    /* 0: none */
   void* scale;           /* runs.params values of scale_type */
-  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points that
-                            are no codes, code = clip(round(x / scale + zero)), given ones only */
+  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points
+                            that are no codes, code = clip(round(x / scale + zero)), given ones only */
   void* zero_point;      /* runs.params values of zero_type; NULL: 0 */
   void* codes;           /* below 8 bits: rows of packed bits, as lowbit_pack_bits writes them; else rows x row_length
                             bytes, or pairs of bytes for floats of 16 bits */
@@ -276,7 +276,8 @@ typedef struct lowbit_cast_args {
   void* out;
   lowbit_rounding rounding;
   int saturate;  /* 1: what is too large, infinity included, becomes the largest number. 0: infinity, or NaN where the
-                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero */
+                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero
+                  */
   uint64_t seed; /* LOWBIT_STOCHASTIC: equal seeds give equal results on every ISA, with any number of threads */
 } lowbit_cast_args;
 
@@ -292,14 +293,17 @@ typedef struct lowbit_weights_info {
   int64_t n, k;
   int64_t group_size;     /* scales and zero points in groups of this many along K, the last may be shorter;
                              0: one per row of W */
-  lowbit_type scale_type; /* LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
-  int has_zero_point;
+  lowbit_type scale_type; /* as in lowbit_choose_args; LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
+  float global_scale;     /* 0: none */
+  lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
+                             signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
+                             codes */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
 /* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
- * n x groups bytes, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
+ * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
                                              lowbit_error* error);
@@ -321,7 +325,8 @@ typedef enum lowbit_activation {
 } lowbit_activation;
 
 typedef enum lowbit_compute {
-  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group */
+  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group; for formats of
+                                integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
   LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
 } lowbit_compute;
 
@@ -340,7 +345,8 @@ typedef struct lowbit_matmul_args {
   const float* x_scale;   /* 8-bit x only: x_scale_count values */
   int64_t x_scale_count;  /* 1, m, or m x ceil(k / act_group_size) */
   const int32_t* x_zero_point; /* 8-bit x only: x_zero_point_count values, NULL: 0 */
-  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale */
+  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale, as uint8 x, and
+                                  without zero points that are floats */
   const float* bias;           /* n values or NULL */
   lowbit_activation activation;
   float* out;
@@ -356,7 +362,7 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
 
-/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed 8-bit codes (group_size 0);
+/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */
 typedef struct lowbit_matmul_int_args {
   size_t struct_size;

@@ -7,17 +7,27 @@ scales float32 or float16, results float32 or int32. numpy is all it needs.
 from .bits import pack_bits, unpack_bits
 from .floats import activation, exp, fma
 from .formats import code_range
-from .matmul import matmul_dynamic, matmul_float32, matmul_int, matmul_int8, quantize_activations
+from .matmul import (
+    INT8_STEPS,
+    int8_numbers,
+    matmul_dynamic,
+    matmul_float32,
+    matmul_int,
+    matmul_int8,
+    quantize_activations,
+)
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
 
 __all__ = [
+    "INT8_STEPS",
     "activation",
     "choose_params",
     "code_range",
     "dequantize",
     "exp",
     "fma",
+    "int8_numbers",
     "matmul_dynamic",
     "matmul_float32",
     "matmul_int",

@@ -5,8 +5,9 @@ scales float32 or float16, results float32 or int32. numpy is all it needs.
 """
 
 from .bits import pack_bits, unpack_bits
+from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
-from .formats import code_range
+from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
 from .matmul import (
     INT8_STEPS,
     int8_numbers,
@@ -24,14 +25,21 @@ __all__ = [
     "activation",
     "choose_params",
     "code_range",
+    "decode",
     "dequantize",
+    "encode",
+    "encode_power",
+    "encode_stochastic",
     "exp",
+    "fake_quantize",
+    "fake_quantize_gradient",
     "fma",
     "int8_numbers",
     "matmul_dynamic",
     "matmul_float32",
     "matmul_int",
     "matmul_int8",
+    "numbers",
     "pack_bits",
     "quantize",
     "quantize_activations",

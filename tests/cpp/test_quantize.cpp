@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "formats/registry.hpp"
@@ -208,7 +209,7 @@ TEST(quantize_every_format_length_and_run) {
     std::vector<int> seen;
     for (const Zero kind : zeros(*f)) {
       for (const Case& c : cases()) {
-        std::vector<float> x = random_floats(c.n, unsigned(++turn), 1.2f * f->max_value() + 1.0f);
+        std::vector<float> x = random_floats(c.n, unsigned(++turn), std::min(1.2f * f->max_value() + 1.0f, 1e38f));
         for (size_t i = turn % 2; i < c.n && !f->is_integer(); i += 2) x[i] = std::ldexp(x[i], -int((i + turn) % 34));
         if (turn % 2) sprinkle(&x, turn);
         const size_t runs = (c.n + c.run - 1) / c.run;
@@ -239,7 +240,10 @@ TEST(quantize_every_format_length_and_run) {
     std::sort(seen.begin(), seen.end());
     seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
     const size_t all = f->is_integer() ? size_t(f->qmax - f->qmin + 1) : size_t{1} << f->bits;
-    CHECK(seen.size() >= (all > 256 ? 2000 : all * 4 / 5));
+    if (seen.size() < (all > 256 ? 2000 : all * 4 / 5)) {
+      test::failed(__FILE__, __LINE__,
+                   "format " + std::to_string(f->id) + ": " + std::to_string(seen.size()) + " codes");
+    }
   }
 }
 

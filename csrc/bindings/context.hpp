@@ -50,6 +50,7 @@ void bind_runtime(pybind11::module_& module);
 void bind_quantize(pybind11::module_& module);
 void bind_weights(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_fake_quantize(pybind11::module_& module);
 
 }  // namespace lowbit::bindings
 

@@ -196,18 +196,6 @@ bool quantize_given(const Job& job, Check check, const float* x, uint8_t* codes)
   return good;
 }
 
-// The lowest parameter whose scale did not fit, from any thread.
-struct Misfit {
-  std::atomic<int64_t> param{std::numeric_limits<int64_t>::max()};
-
-  void note(int64_t p) {
-    int64_t lowest = param.load(std::memory_order_relaxed);
-    while (p < lowest && !param.compare_exchange_weak(lowest, p, std::memory_order_relaxed)) {
-    }
-  }
-  bool any() const { return param.load() != std::numeric_limits<int64_t>::max(); }
-};
-
 // Chooses the parameters of `count` runs from `first` on and stores them.
 struct ParamWriter {
   const Job& job;

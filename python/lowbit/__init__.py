@@ -19,6 +19,7 @@ from ._runtime import (
 )
 from ._version import __version__
 from .arrays import QuantizedArray
+from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "cast",
     "current_isa",
     "dequantize",
+    "fake_quantize",
+    "fake_quantize_gradient",
     "get_num_threads",
     "matmul",
     "matmul_int",

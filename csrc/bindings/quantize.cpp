@@ -4,23 +4,15 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <limits>
 #include <string>
 
 #include "arrays.hpp"
 #include "context.hpp"
+#include "runs.hpp"
 
 namespace lowbit::bindings {
 namespace {
-
-using Runs = std::array<int64_t, 5>;  // the members of lowbit_runs in order
-
-lowbit_runs runs_of(const Runs& runs) {
-  for (int64_t size : runs)
-    if (size < 0) throw py::value_error("runs: size " + std::to_string(size) + ", expected none below 0");
-  return {runs[0], runs[1], runs[2], runs[3], runs[4]};
-}
 
 int bits_of(lowbit_format format) {
   lowbit_format_info info{};
@@ -64,16 +56,6 @@ void find_range(const lowbit_context& context, const Runs& shape, const Array& x
   auto* low = static_cast<float*>(data_of(minimum, "minimum", {kFloat32}, runs.params, Access::kWrite));
   auto* high = static_cast<float*>(data_of(maximum, "maximum", {kFloat32}, runs.params, Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
-}
-
-// Scales of a type that numpy may not know: float16 and float32 as they are, others as the bytes of their codes.
-void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access) {
-  switch (type) {
-    case LOWBIT_FLOAT32: return data_of(scale, "scale", {kFloat32}, count, access);
-    case LOWBIT_FLOAT16: return data_of(scale, "scale", {kFloat16}, count, access);
-    case LOWBIT_BFLOAT16: return data_of(scale, "scale", {kUint16}, count, access);
-    default: return data_of(scale, "scale", {kUint8}, count, access);
-  }
 }
 
 // Codes as they are stored.

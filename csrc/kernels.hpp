@@ -160,10 +160,26 @@ struct CorrectRow {
   int64_t k;
 };
 
+// Gradients of fake quantization (docs/numerics.md): n elements, one parameter for each run of `run` of them.
+struct FakeQuantizeGradient {
+  const float* grad;  // of the loss by the result
+  const float* x;
+  int64_t n, run;
+  const float* scale;
+  const float* zero;  // integers, or null
+  CodeRange range;
+  float* grad_x;       // n each, out
+  float* scale_terms;  // whose sum over a parameter's elements is its gradient
+  float* zero_terms;   // likewise, but for the factor -scale
+};
+
+// Float sums run over this many lanes, whatever a vector has.
+constexpr int kSumLanes = 16;
+
 // ---- what calibration kernels are told --------------------------------------------------------------------------
 
-// Scales that a search tries at a time: as numbers in units of the search, as they are stored (before any global scale),
-// and the bounds of code - zero_point that go with each (integer formats).
+// Scales that a search tries at a time: as numbers in units of the search, as they are stored (before any global
+// scale), and the bounds of code - zero_point that go with each (integer formats).
 constexpr int kCandidates = 64;
 struct SearchCandidates {
   alignas(64) float scale[kCandidates], inverse[kCandidates], stored[kCandidates], low[kCandidates], high[kCandidates];
@@ -181,7 +197,8 @@ struct SearchRule {
 // A search sees x / unit, a power of two, so that nothing in it over- or underflows.
 struct SearchUnit {
   float unit, inverse;
-  float spare, spare_stored;  // for candidates that are 0 or too large for the scale's type: a scale in units, as stored
+  float spare,
+      spare_stored;  // for candidates that are 0 or too large for the scale's type: a scale in units, as stored
 };
 
 // kCandidates places to start from. Without zero point: scale = high * high_factor. With: the codes cover
@@ -198,9 +215,6 @@ struct HistogramRule {
 };
 
 constexpr int kHistogramTables = 4;
-
-// Lanes of a sum of floats, whatever the vectors are (docs/numerics.md, "Sums").
-constexpr int kSumLanes = 16;
 
 struct HqqRule {
   float qmin, qmax;
@@ -241,9 +255,10 @@ struct Kernels {
   void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
   void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
 
-  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
-  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
-  void (*stream)(void* to, const void* from, int64_t n);
+  // Whole lines of 64 bytes from a buffer to `to`, aligned to a line, past the caches where the CPU can
+  // (ops/stream.hpp). Other threads see them for sure after the writer's next stream_fence, which waits for memory.
+  void (*stream)(void* to, const void* from, int64_t lines);
+  void (*stream_fence)();
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
@@ -269,6 +284,13 @@ struct Kernels {
   void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
   // y = activation(x * act_scale + bias), each step rounded.
   void (*finish_row)(const float* x, const FinishRow& row, float* y);
+
+  // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.
+  void (*fake_quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero,
+                             CodeRange range, float* out);
+  void (*fake_quantize_gradient_runs)(const FakeQuantizeGradient& gradient);
+  // lanes[(first + i) % kSumLanes] += x[i], i ascending; 0 <= first < kSumLanes.
+  void (*add_lanes)(const float* x, int64_t n, int first, float* lanes);
 
   // Calibration. y = x * factor, 0 where x is not finite.
   void (*search_load)(const float* x, int64_t n, float factor, float* y);

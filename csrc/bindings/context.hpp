@@ -51,6 +51,7 @@ void bind_quantize(pybind11::module_& module);
 void bind_calibrate(pybind11::module_& module);
 void bind_weights(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
+void bind_fake_quantize(pybind11::module_& module);
 
 }  // namespace lowbit::bindings
 

@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   lowbit::bindings::bind_calibrate(module);
   lowbit::bindings::bind_weights(module);
   lowbit::bindings::bind_matmul(module);
+  lowbit::bindings::bind_fake_quantize(module);
 }

@@ -22,7 +22,8 @@ LOWBIT_INLINE Vec::F exact_scale(const ParamRule& rule, Vec::F low, Vec::F high)
 
 // 1 where the scale is 0.
 LOWBIT_INLINE Vec::F not_zero(Vec::F scale) {
-  return Vec::select(Vec::less(Vec::set(0.0f), absolute(scale)), scale, Vec::set(1.0f));
+  const Vec::F least = Vec::from_bits(Vec::iset(1));  // a NaN is not less: it stays
+  return Vec::select(Vec::less(absolute(scale), least), Vec::set(1.0f), scale);
 }
 
 template <class Fn>

@@ -4,6 +4,7 @@
 #include "../kernels.hpp"
 
 #include "bits-inl.hpp"
+#include "fake_quantize-inl.hpp"
 #include "finish-inl.hpp"
 #include "floats-inl.hpp"
 #include "gemm-inl.hpp"
@@ -39,6 +40,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::encode_floats,
     LOWBIT_ISA::decode_floats,
     LOWBIT_ISA::stream,
+    LOWBIT_ISA::stream_fence,
     LOWBIT_ISA::Tile::kBytesPerK,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,
@@ -51,6 +53,9 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::correct_row,
     LOWBIT_ISA::scale_row,
     LOWBIT_ISA::finish_row,
+    LOWBIT_ISA::fake_quantize_runs,
+    LOWBIT_ISA::fake_quantize_gradient_runs,
+    LOWBIT_ISA::add_lanes,
     LOWBIT_ISA::search_load,
     LOWBIT_ISA::search_start,
     LOWBIT_ISA::search_fit,

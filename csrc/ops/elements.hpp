@@ -52,10 +52,12 @@ class Elements {
   template <typename F>
   int64_t fill(int64_t most, F copy) {
     int64_t n = 0;
-    while (n < most && next(most - n, [&](int64_t at, int64_t count) {
-             copy(n, at, count);
-             n += count;
-           })) {
+    while (n < most && next(
+                           most - n,
+                           [&](int64_t at, int64_t count) {
+                             copy(n, at, count);
+                             n += count;
+                           })) {
     }
     return n;
   }
@@ -88,7 +90,8 @@ inline bool threads_share_params(const Context& context, const RunMap& map) {
 }
 
 // The sum of parameter p's n elements: total->add(part) for each piece in order, where sum(&elements, length, &part)
-// takes the next `length` elements, a multiple of kSegment but for the last piece. cost: of an element, in simple steps.
+// takes the next `length` elements, a multiple of kSegment but for the last piece. cost: of an element, in simple
+// steps.
 template <typename Total, typename F>
 void sum_pieces(const Context& context, const RunMap& map, int64_t p, int64_t n, bool parallel, int64_t cost,
                 Total* total, F sum) {

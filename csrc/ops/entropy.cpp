@@ -1,5 +1,5 @@
-// lowbit_entropy: where to clip so that the quantized distribution diverges least from the observed one (docs/numerics.md,
-// "Calibration"). Plain double arithmetic in a written order: the same bits everywhere.
+// lowbit_entropy: where to clip so that the quantized distribution diverges least from the observed one
+// (docs/numerics.md, "Calibration"). Plain double arithmetic in a written order: the same bits everywhere.
 #include <algorithm>
 #include <cmath>
 #include <limits>

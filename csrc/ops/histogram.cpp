@@ -1,5 +1,5 @@
-// lowbit_histogram. Each task counts in tables of its own, on the stack, and adds them up under a lock: sums of integers
-// do not depend on the order.
+// lowbit_histogram. Each task counts in tables of its own, on the stack, and adds them up under a lock: sums of
+// integers do not depend on the order.
 #include <algorithm>
 #include <atomic>
 #include <cmath>

@@ -52,10 +52,11 @@ lowbit_status check_steps(const lowbit_hqq_args& args, lowbit_error* error) {
   const bool good = std::isfinite(args.p) && std::isfinite(args.beta) && args.beta > 0 && std::isfinite(args.kappa) &&
                     args.kappa > 0 && args.rounds >= 0;
   if (good) return LOWBIT_OK;
-  return fail(error, LOWBIT_INVALID_VALUE,
-              "args.p, beta, kappa, rounds: got %g, %g, %g and %d, expected finite numbers, beta and kappa above 0, rounds "
-              "at least 0",
-              double(args.p), double(args.beta), double(args.kappa), args.rounds);
+  return fail(
+      error, LOWBIT_INVALID_VALUE,
+      "args.p, beta, kappa, rounds: got %g, %g, %g and %d, expected finite numbers, beta and kappa above 0, rounds "
+      "at least 0",
+      double(args.p), double(args.beta), double(args.kappa), args.rounds);
 }
 
 }  // namespace
@@ -88,11 +89,12 @@ lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_
   }
   const RunMap map = make_map(runs, true);
   if (map.runs() != map.params || std::min(map.rows, map.rows_per_param) != 1) {
-    return fail(error, LOWBIT_INVALID_VALUE,
-                "args.runs: got rows_per_param = %lld, params = %lld for %lld runs, expected a parameter for each stretch "
-                "of memory (groups, rows, or the whole tensor)",
-                static_cast<long long>(runs.rows_per_param), static_cast<long long>(runs.params),
-                static_cast<long long>(map.runs()));
+    return fail(
+        error, LOWBIT_INVALID_VALUE,
+        "args.runs: got rows_per_param = %lld, params = %lld for %lld runs, expected a parameter for each stretch "
+        "of memory (groups, rows, or the whole tensor)",
+        static_cast<long long>(runs.rows_per_param), static_cast<long long>(runs.params),
+        static_cast<long long>(map.runs()));
   }
   job.rule = {float(job.format->qmin()), float(job.format->qmax()), args->p - 1, args->beta, args->kappa, args->rounds};
   job.x = args->x;

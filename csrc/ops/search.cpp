@@ -1,6 +1,6 @@
-// lowbit_search_params: scales and zero points of least squared error. Several rounds of kCandidates candidates: each is
-// fitted to the codes that it gives, then the best one is the middle of the next round. Nothing is allocated: elements
-// pass through buffers of one segment.
+// lowbit_search_params: scales and zero points of least squared error. Several rounds of kCandidates candidates: each
+// is fitted to the codes that it gives, then the best one is the middle of the next round. Nothing is allocated:
+// elements pass through buffers of one segment.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -75,8 +75,7 @@ void first_factors(const Shape& shape, int64_t n, Factors* factors) {
   const double step = (shape.top - shape.bottom(n)) / (count - 1);
   for (int k = 0; k < kCandidates; ++k) {
     const int i = k % count;
-    const double factor =
-        group ? shape.top - i * step : shape.top * power_of_eighth_root(shape.both_signs ? 2 * i : i);
+    const double factor = group ? shape.top - i * step : shape.top * power_of_eighth_root(shape.both_signs ? 2 * i : i);
     factors->low[k] = 0;
     factors->high[k] = float(k < count ? factor : -factor);
   }
@@ -396,11 +395,13 @@ lowbit_status lowbit_search_params(const lowbit_context* context, const lowbit_s
     return status;
   }
   const bool empty = args->runs.rows * args->runs.row_length == 0;
-  if (const lowbit_status status = make_rule(*format, args->convention, job.scale_type,
-                                             args->zero_point != nullptr || args->runs.params == 0, &job.params, error)) {
+  if (const lowbit_status status =
+          make_rule(*format, args->convention, job.scale_type, args->zero_point != nullptr || args->runs.params == 0,
+                    &job.params, error)) {
     return status;
   }
-  if (!args->x && !empty) return fail(error, LOWBIT_INVALID_VALUE, "args.x: got NULL, expected rows x row_length floats");
+  if (!args->x && !empty)
+    return fail(error, LOWBIT_INVALID_VALUE, "args.x: got NULL, expected rows x row_length floats");
   if (!args->scale && args->runs.params > 0) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.scale: got NULL, expected room for params = %lld scales",
                 static_cast<long long>(args->runs.params));

@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 8;
+  static constexpr bool kEmulated = false;
   using F = __m256;
   using I = __m256i;
   using M = __m256;

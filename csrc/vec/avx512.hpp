@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 16;
+  static constexpr bool kEmulated = false;
   using F = __m512;
   using I = __m512i;
   using M = __mmask16;

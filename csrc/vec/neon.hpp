@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 4;
+  static constexpr bool kEmulated = false;
   using F = float32x4_t;
   using I = int32x4_t;
   using M = uint32x4_t;

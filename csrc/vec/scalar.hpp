@@ -35,6 +35,7 @@ LOWBIT_INLINE float fused(float a, float b, float c) {
 
 struct Vec {
   static constexpr int kLanes = LOWBIT_LANES;
+  static constexpr bool kEmulated = true;  // a plain 64-bit word is faster than lanes that hold bytes
   struct F {
     float v[kLanes];
   };

@@ -28,6 +28,7 @@ from .calibrate import (
     OutlierStatistics,
     outlier_statistics,
 )
+from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
@@ -44,6 +45,8 @@ __all__ = [
     "cast",
     "current_isa",
     "dequantize",
+    "fake_quantize",
+    "fake_quantize_gradient",
     "get_num_threads",
     "matmul",
     "matmul_int",

@@ -138,6 +138,28 @@ def matmul_int(
     b_zero_point: npt.NDArray[np.int32] | None,
     out: npt.NDArray[np.int32],
 ) -> None: ...
+def fake_quantize(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32],
+    zero_point: _Array | None,
+    out: npt.NDArray[np.float32],
+) -> None: ...
+def fake_quantize_gradient(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    grad: npt.NDArray[np.float32],
+    x: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32],
+    zero_point: _Array | None,
+    lsq_scale: bool,
+    grad_x: npt.NDArray[np.float32],
+    grad_scale: npt.NDArray[np.float32] | None,
+    grad_zero_point: npt.NDArray[np.float32] | None,
+) -> None: ...
 def search_params(
     context: Context,
     format: int,

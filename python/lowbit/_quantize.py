@@ -88,7 +88,7 @@ def quantize(
             this format and axis, that has seen data: symmetric, convention and scale_dtype are then its own.
         importance: with calibrate="mse", weights of the squared errors: float32, float16 or bfloat16, of the shape of x
             or of its last axis, finite, at least 0.
-        percentile: with calibrate="percentile", above 50 and at most 100: of \|x\| if symmetric, else both ends lose
+        percentile: with calibrate="percentile", above 50 and at most 100: of |x| if symmetric, else both ends lose
             100 - percentile.
         out: a QuantizedArray with the same format, shape, and kind of scales and zero points: its arrays are
             overwritten, and it is returned. Memory that has been used before saves its page faults.
@@ -144,7 +144,7 @@ def quantize(
         zero_dtype = (dtype if dtype in FLOAT_ZERO_TYPES else FLOAT_ZERO_TYPES[0]) if calibrate == "hqq" else fmt.dtype
         zeros = np.empty(layout.scale_shape, zero_dtype) if has_zero else None
         target = _target(out, fmt, layout, dtype, zeros)
-        scales = np.empty(layout.scale_shape, dtype) if target is None else target.scale
+        scales = np.empty(layout.scale_shape, dtype) if target is None else target.decoded_scale()
 
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
     common = TYPES[scales.dtype], 0.0 if multiplier is None else float(multiplier), raw(scales), _kernel_zeros(zeros)
@@ -174,9 +174,9 @@ def quantize(
     stored = stored_zero_point(zeros, fmt, layout)
     if target is None:
         return QuantizedArray._trusted(codes, nested if double_quantize else scales, stored, multiplier, fmt, layout)
-    if scale is not None:
-        np.copyto(target.scale, scales)
-    if stored is not None:
+    if scale is not None and scales is not target.scale:
+        np.copyto(target.decoded_scale(), scales)
+    if stored is not None and target.zero_point is not None:
         np.copyto(target.zero_point, stored)
     target.global_scale = multiplier
     return target

@@ -297,7 +297,7 @@ class MovingAverageObserver(Observer):
 class HistogramObserver(Observer):
     """An Observer of how values are distributed, in 2 * bins counts for each scale.
 
-    Bins are as wide as the power of two that lets ``bins`` of them hold the largest \|x\| so far; when it grows,
+    Bins are as wide as the power of two that lets ``bins`` of them hold the largest |x| so far; when it grows,
     neighbours are added up. So the counts do not depend on the order of updates and merges, only on the data. The
     smallest and the largest finite element are known exactly.
 
@@ -306,8 +306,8 @@ class HistogramObserver(Observer):
         method: how the range follows from the counts. "percentile": without the outermost values, to within a bin.
             "mse": least squared error, each value taken as the middle of its bin. "entropy": the least change of the
             distribution (integers).
-        percentile: above 50, at most 100: of \|x\| if symmetric, else both ends lose 100 - percentile.
-        bins: of \|x\|: a power of two from 128 to 2048. A bin is at most 2 / bins of the largest \|x\|.
+        percentile: above 50, at most 100: of |x| if symmetric, else both ends lose 100 - percentile.
+        bins: of |x|: a power of two from 128 to 2048. A bin is at most 2 / bins of the largest |x|.
         axis: see format.
         symmetric: see format.
         convention: see format; None with method="mse" below 8 bits: scales may be negative.
@@ -516,7 +516,7 @@ class OutlierStatistics(NamedTuple):
         count: finite elements.
         mean: of them.
         std: their standard deviation.
-        absmax: the largest \|x\|.
+        absmax: the largest |x|.
         max_over_rms: absmax / the root of the mean square; 0 where all are 0.
         kurtosis: fourth central moment / std^4: 3 for a normal distribution; 0 where std is 0.
         outliers: elements further than sigma * std from the mean.
@@ -542,7 +542,7 @@ class OutlierObserver:
     Args:
         axis: None for all of the data, else statistics for each index of this axis.
         sigma: beyond how many standard deviations from the mean a value is an outlier; above 0.
-        bins: of \|x\|: a power of two from 128 to 2048.
+        bins: of |x|: a power of two from 128 to 2048.
     """
 
     def __init__(self, *, axis: int | None = None, sigma: float = 6.0, bins: int = BINS) -> None:

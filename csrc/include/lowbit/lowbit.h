@@ -284,15 +284,51 @@ typedef struct lowbit_cast_args {
 /* float32 to float16, bfloat16, float8, float6, float4 (a byte per code below 16 bits) and back. */
 LOWBIT_API lowbit_status lowbit_cast(const lowbit_context* context, const lowbit_cast_args* args, lowbit_error* error);
 
+/* ---- fake quantization --------------------------------------------------------------------------------------- */
+
+/* What quantizing and dequantizing at once leaves of x, for training: out = (code - zero_point) * scale. */
+typedef struct lowbit_fake_quantize_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const float* x;         /* rows x row_length, contiguous */
+  const float* scale;     /* runs.params values, finite and not 0 */
+  const void* zero_point; /* runs.params bytes, codes of the format; NULL: 0 */
+  float* out;             /* rows x row_length, contiguous, not x */
+} lowbit_fake_quantize_args;
+
+LOWBIT_API lowbit_status lowbit_fake_quantize(const lowbit_context* context, const lowbit_fake_quantize_args* args,
+                                              lowbit_error* error);
+
+/* Gradients of that by x (straight-through: grad inside, 0 where clipped), by scale (learned step size) and by zero
+ * point. Sums take a parameter's elements in the order of its runs: by r / rows_per_param * P + j, then by row. */
+typedef struct lowbit_fake_quantize_gradient_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const float* grad; /* of the loss by out: rows x row_length, contiguous */
+  const float* x;
+  const float* scale;
+  const void* zero_point;
+  int lsq_scale;          /* 1: grad_scale and grad_zero_point times 1 / sqrt(n * qmax), n a parameter's elements */
+  float* grad_x;          /* rows x row_length, contiguous, neither grad nor x */
+  float* grad_scale;      /* runs.params values; NULL: not wanted */
+  float* grad_zero_point; /* likewise */
+} lowbit_fake_quantize_gradient_args;
+
+LOWBIT_API lowbit_status lowbit_fake_quantize_gradient(const lowbit_context* context,
+                                                       const lowbit_fake_quantize_gradient_args* args,
+                                                       lowbit_error* error);
+
 /* ---- calibration: parameters from more than the range; docs/numerics.md, "Calibration" ------------------------ */
 
 typedef struct lowbit_search_args {
   size_t struct_size;
   lowbit_format format;
   lowbit_runs runs;
-  const float* x;          /* rows x row_length, contiguous */
-  const float* importance; /* finite, at least 0; NULL: 1 */
-  int64_t importance_count; /* row_length: one for each element of the last axis; rows * row_length: one for each */
+  const float* x;               /* rows x row_length, contiguous */
+  const float* importance;      /* finite, at least 0; NULL: 1 */
+  int64_t importance_count;     /* row_length: one for each element of the last axis; rows * row_length: one for each */
   lowbit_convention convention; /* LOWBIT_ASYMMETRIC: zero points are searched too. LOWBIT_SIGNED_MAX: scales may be
                                    negative. The others differ in nothing here */
   lowbit_type scale_type;
@@ -318,7 +354,8 @@ LOWBIT_API lowbit_status lowbit_histogram(const lowbit_context* context, const l
                                           lowbit_error* error);
 
 /* From counts of |x| (params x bins, at most 4096 bins): how many bins to keep so that, the rest clipped and the kept
- * ones quantized to `levels` levels, the Kullback-Leibler divergence is least; at least `first` of them. kept: params. */
+ * ones quantized to `levels` levels, the Kullback-Leibler divergence is least; at least `first` of them. kept: params.
+ */
 LOWBIT_API lowbit_status lowbit_entropy(const lowbit_context* context, int64_t params, int bins, const int64_t* counts,
                                         int levels, int first, int64_t* kept, lowbit_error* error);
 

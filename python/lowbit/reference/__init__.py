@@ -6,8 +6,9 @@ scales float32 or float16, results float32 or int32. numpy is all it needs.
 
 from .bits import pack_bits, unpack_bits
 from .calibrate import absmean, entropy, histogram, hqq_params, log
+from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
-from .formats import code_range
+from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
 from .matmul import matmul_dynamic, matmul_float32, matmul_int, matmul_int8, quantize_activations
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
@@ -18,9 +19,15 @@ __all__ = [
     "activation",
     "choose_params",
     "code_range",
+    "decode",
     "dequantize",
+    "encode",
+    "encode_power",
+    "encode_stochastic",
     "entropy",
     "exp",
+    "fake_quantize",
+    "fake_quantize_gradient",
     "fma",
     "histogram",
     "hqq_params",
@@ -29,6 +36,7 @@ __all__ = [
     "matmul_float32",
     "matmul_int",
     "matmul_int8",
+    "numbers",
     "pack_bits",
     "quantize",
     "quantize_activations",

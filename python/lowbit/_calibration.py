@@ -173,12 +173,12 @@ def _percentile(share: float, symmetric: bool) -> Fill:
         low, high = find_range(x, to.layout)
         for which, rows in _rows(x, to.layout):
             if symmetric:
-                limit = quantiles(np.abs(rows), (share,))[0]
-                ends = -limit, limit
+                (limit,) = quantiles(np.abs(rows), (share,))
+                least, most = -limit, limit
             else:
-                ends = quantiles(rows, (1 - share, share))
-            low.reshape(-1)[which] = np.maximum(low.reshape(-1)[which], ends[0])
-            high.reshape(-1)[which] = np.minimum(high.reshape(-1)[which], ends[1])
+                least, most = quantiles(rows, (1 - share, share))
+            low.reshape(-1)[which] = np.maximum(low.reshape(-1)[which], least)
+            high.reshape(-1)[which] = np.minimum(high.reshape(-1)[which], most)
         to.choose(low, high)
 
     return fill

@@ -149,11 +149,12 @@ def quantize(
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
     common = TYPES[scales.dtype], 0.0 if multiplier is None else float(multiplier), raw(scales), _kernel_zeros(zeros)
     find = bool(scale is None and fill is None and array.size and layout.one_run_per_scale)  # while quantizing
+    wanted = Parameters(fmt, layout, rule, multiplier, scales, zeros)
     if fill is not None:
-        fill(array, Parameters(fmt, layout, rule, multiplier, scales, zeros))
+        fill(array, wanted)
         common = *common[:3], _kernel_zeros(zeros)
     elif scale is None and not find:
-        _core.choose_params(context(), fmt.id, rule, *find_range(array, layout), *common)
+        wanted.choose(*find_range(array, layout))
     if double_quantize:
         # the codes follow the scales that are stored
         if find:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -435,7 +436,7 @@ class Histogram:
         return self.counts[:, self.bins :] + self.counts[:, self.bins - 1 :: -1]
 
     def middles(self) -> Array:
-        """float32, as counts: the middle of each bin that is not empty, else 0; none beyond the smallest and largest."""
+        """float32, as counts: the middle of each bin that is not empty, else 0; within the smallest and largest."""
         middle = np.ldexp((np.arange(2 * self.bins) - self.bins + 0.5)[None, :], self.exponents[:, None])
         inside = np.clip(middle, self.low[:, None], self.high[:, None])
         return np.where(self.counts > 0, inside, 0).astype(f32)
@@ -509,7 +510,8 @@ def _ends_or_zero(low: Array, high: Array) -> tuple[Array, Array]:
 # ---- outliers -------------------------------------------------------------------------------------------------------
 
 
-class OutlierStatistics(NamedTuple):
+@dataclass(frozen=True)
+class OutlierStatistics:
     """How far values lie out. Numbers, or arrays with one for each index of the axis.
 
     Attributes:
@@ -629,7 +631,8 @@ def check_sigma(sigma: Any) -> float:
     return float(sigma)
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True)
+class Moments:
     """float64 arrays, one value for each row: central sums of the 2nd, 3rd and 4th power."""
 
     count: Array  # int64

@@ -65,10 +65,10 @@ def histogram(x: npt.ArrayLike, bins: int, inverse_width: float, *, absolute: bo
     floor(|x| * inverse_width) where absolute, else floor(x * inverse_width) + bins / 2; what is outside of the bins
     counts in the nearest.
     """
-    x = np.asarray(x, f32)
-    x = x[np.isfinite(x)]
+    values = np.asarray(x, f32)
+    values = values[np.isfinite(values)]
     with np.errstate(over="ignore"):
-        t = np.clip((np.abs(x) if absolute else x) * f32(inverse_width), f32(-(2.0**21)), f32(2.0**21))
+        t = np.clip((np.abs(values) if absolute else values) * f32(inverse_width), f32(-(2.0**21)), f32(2.0**21))
     index = np.floor(t).astype(np.int64) + (0 if absolute else bins // 2)
     return np.bincount(np.clip(index, 0, bins - 1), minlength=bins)
 
@@ -124,7 +124,7 @@ def _log(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
     p = np.full_like(z, 1.0 / 21)
     for k in range(19, 0, -2):
         p = p * z + 1.0 / k
-    return n * 0.69314718055994529 + (s + s) * p
+    return np.asarray(n * 0.69314718055994529 + (s + s) * p)
 
 
 def hqq_params(
@@ -197,8 +197,8 @@ def _long_sum(x: Floats) -> np.float32:
     """Sums of 1024 elements, added in order, all in float32."""
     total = f32(0)
     for first in range(0, len(x), 4 * SEGMENT):
-        total = total + lane_sum(x[first : first + 4 * SEGMENT])
-    return f32(total)
+        total = f32(total + lane_sum(x[first : first + 4 * SEGMENT]))
+    return total
 
 
 def _stored(scale: Floats, dtype: np.dtype[Any]) -> Floats:

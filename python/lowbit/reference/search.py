@@ -100,10 +100,10 @@ def _search(
 
         for round_ in range(1 if x.shape[1] <= GROUP else 4 if asymmetric else 2):
             low_factor, high_factor = _factors(round_, x.shape[1], format, convention, scale_dtype)
-            to = ends[1] * high_factor
+            to: Floats = ends[1] * high_factor
             if asymmetric:
-                from_ = ends[0] * low_factor
-                wanted = (to - from_) / (qmax - qmin)
+                from_: Floats = ends[0] * low_factor
+                wanted: Floats = (to - from_) / (qmax - qmin)
                 scale, stored = usable(wanted, spare * global_scale * per_unit, spare)
                 zero = np.rint(np.clip(qmin - from_ / scale, qmin, qmax)) + f32(0)
                 c = Candidates(scale, stored, qmin - zero, qmax - zero)
@@ -185,7 +185,7 @@ def _eighth_roots(k: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         0.59460355750136051,
         0.54525386633262877,
     ]
-    return np.ldexp(np.array(roots)[k % 8], -(k // 8))
+    return np.asarray(np.ldexp(np.array(roots)[k % 8], -(k // 8)))
 
 
 # ---- sums over elements --------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def _exponent(x: npt.ArrayLike) -> npt.NDArray[np.int32]:
 
 
 def _power(exponent: npt.ArrayLike) -> Floats:
-    return np.ldexp(f32(1), np.asarray(exponent))
+    return np.asarray(np.ldexp(f32(1), np.asarray(exponent)))
 
 
 def _round_scale(x: Floats, dtype: np.dtype[Any]) -> Floats:

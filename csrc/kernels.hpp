@@ -80,6 +80,7 @@ struct GemmBlock {
   const uint8_t* b;    // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
   ptrdiff_t b_stride;  // bytes from panel to panel
   int bits;
+  const uint8_t* table;  // gemv_groups: the bytes that 4-bit codes stand for, 16 of them four times; null: integers
 
   // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
   int64_t groups, group_k, last_group_k;
@@ -120,11 +121,15 @@ struct PanelBlock {
   const uint8_t* b;
   ptrdiff_t b_stride;
   int bits;
+  const uint8_t* table;                   // unpack_panel: as in GemmBlock
   int64_t groups, group_k, last_group_k;  // weight groups, padded to steps
   const uint8_t* scale;                   // decode_panel only
   ptrdiff_t scale_stride;
   int scale_half;
-  const uint8_t* zero;  // null: every zero is zero_offset
+  const Coder* coder;       // decode_panel: what codes stand for
+  const float* float_zero;  // decode_panel: panels x groups x kPanel, subtracted from float(code); null: zero points
+                            // are integers, as follows
+  const uint8_t* zero;      // null: every zero is zero_offset
   ptrdiff_t zero_stride;
   int zero_bits;
   int32_t zero_offset;
@@ -175,6 +180,52 @@ struct FakeQuantizeGradient {
 
 // Float sums run over this many lanes, whatever a vector has.
 constexpr int kSumLanes = 16;
+
+// ---- what calibration kernels are told --------------------------------------------------------------------------
+
+// Scales that a search tries at a time: as numbers in units of the search, as they are stored (before any global
+// scale), and the bounds of code - zero_point that go with each (integer formats).
+constexpr int kCandidates = 64;
+struct SearchCandidates {
+  alignas(64) float scale[kCandidates], inverse[kCandidates], stored[kCandidates], low[kCandidates], high[kCandidates];
+};
+
+struct SearchRule {
+  Coder coder;
+  float qmin, qmax;  // integers: bounds of the code where has_zero, else of code - zero_point
+  int32_t has_zero;
+  int32_t rounded;  // 0: scales are float32; else of scale_format
+  FloatFormat scale_format;
+  float global_scale;  // scales are multiples of it
+};
+
+// A search sees x / unit, a power of two, so that nothing in it over- or underflows.
+struct SearchUnit {
+  float unit, inverse;
+  float spare,
+      spare_stored;  // for candidates that are 0 or too large for the scale's type: a scale in units, as stored
+};
+
+// kCandidates places to start from. Without zero point: scale = high * high_factor. With: the codes cover
+// [low * low_factor, high * high_factor].
+struct SearchGrid {
+  float low, high;
+  const float *low_factor, *high_factor;
+};
+
+// Equal bins: an element is in bin floor(x * inverse) + bins / 2, or in floor(|x| * inverse) where `absolute`.
+struct HistogramRule {
+  float inverse;
+  int bins, absolute;
+};
+
+constexpr int kHistogramTables = 4;
+
+struct HqqRule {
+  float qmin, qmax;
+  float power, beta, growth;  // the shrinkage's exponent p - 1, its beta, and beta's factor from round to round
+  int rounds;
+};
 
 // ---- the kernels ------------------------------------------------------------------------------------------------
 
@@ -245,6 +296,32 @@ struct Kernels {
   void (*fake_quantize_gradient_runs)(const FakeQuantizeGradient& gradient);
   // lanes[(first + i) % kSumLanes] += x[i], i ascending; 0 <= first < kSumLanes.
   void (*add_lanes)(const float* x, int64_t n, int first, float* lanes);
+
+  // Calibration. y = x * factor, 0 where x is not finite.
+  void (*search_load)(const float* x, int64_t n, float factor, float* y);
+  void (*search_start)(const SearchRule& rule, const SearchUnit& unit, const SearchGrid& grid, SearchCandidates* c);
+  // For each candidate, over the elements: sums of w x q and w q^2; q: what the code stands for, in units of the scale;
+  // weights null: w = 1.
+  void (*search_fit)(const float* x, const float* weights, int64_t n, const SearchRule& rule, const SearchCandidates& c,
+                     float* cross, float* square);
+  // scale = cross / square: the best one for these codes.
+  void (*search_refine)(const SearchRule& rule, const SearchUnit& unit, const float* cross, const float* square,
+                        SearchCandidates* c);
+  // Sums of w (x - q scale)^2.
+  void (*search_error)(const float* x, const float* weights, int64_t n, const SearchRule& rule,
+                       const SearchCandidates& c, float* error);
+  // The first candidate of least error.
+  int (*search_best)(const float* error);
+
+  // Adds the finite elements to kHistogramTables tables of rule.bins + 1 counts, in turn, to be added up; n < 2^31. The
+  // last count of a table takes what is not finite.
+  void (*histogram)(const float* x, int64_t n, const HistogramRule& rule, uint32_t* tables);
+
+  // The sum of the finite |x|, and how many there are. n <= 2^20.
+  void (*absolute_sum)(const float* x, int64_t n, float* sum, int64_t* count);
+
+  // The zero point (a float) that half-quadratic quantization finds for one run, starting from `zero`.
+  float (*hqq_zero)(const float* x, int64_t n, const HqqRule& rule, float scale, float zero);
 };
 
 // One per ISA, defined by isa/<name>.cpp: the only global symbol of its object file.

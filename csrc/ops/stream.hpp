@@ -20,7 +20,8 @@ constexpr int64_t kStreamBytes = int64_t{16} << 20;
 // Writes the bytes of one task, in order.
 class Writer {
  public:
-  static constexpr int64_t kMost = 2048;  // bytes that one write() may add when streamed
+  static constexpr int64_t kMost =
+      8192;  // bytes that one write() may add when streamed: a share of the first-level cache
 
   Writer(const Kernels& kernels, bool streamed, void* to) : kernels_(kernels), to_(static_cast<uint8_t*>(to)) {
     streamed_ = streamed;

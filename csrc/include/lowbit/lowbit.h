@@ -320,6 +320,61 @@ LOWBIT_API lowbit_status lowbit_fake_quantize_gradient(const lowbit_context* con
                                                        const lowbit_fake_quantize_gradient_args* args,
                                                        lowbit_error* error);
 
+/* ---- calibration: parameters from more than the range; docs/numerics.md, "Calibration" ------------------------ */
+
+typedef struct lowbit_search_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const float* x;               /* rows x row_length, contiguous */
+  const float* importance;      /* finite, at least 0; NULL: 1 */
+  int64_t importance_count;     /* row_length: one for each element of the last axis; rows * row_length: one for each */
+  lowbit_convention convention; /* LOWBIT_ASYMMETRIC: zero points are searched too. LOWBIT_SIGNED_MAX: scales may be
+                                   negative. The others differ in nothing here */
+  lowbit_type scale_type;
+  float global_scale; /* 0: none */
+  void* scale;        /* out: runs.params values of scale_type */
+  void* zero_point;   /* out: runs.params bytes, as in lowbit_choose_args */
+} lowbit_search_args;
+
+/* Scales and zero points of the least squared error, sum of importance * (x - x')^2. Fails, after outputs have been
+ * written, where the scale of an unclipped range does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_search_params(const lowbit_context* context, const lowbit_search_args* args,
+                                              lowbit_error* error);
+
+/* The mean |x| of each parameter's finite elements, 0 where there is none. mean: runs.params. */
+LOWBIT_API lowbit_status lowbit_absmean(const lowbit_context* context, const lowbit_runs* runs, const float* x,
+                                        float* mean, lowbit_error* error);
+
+/* Adds each parameter's finite elements to its counts, params x bins. An element is in bin
+ * floor(x * inverse_width) + bins / 2, or, where absolute is not 0, floor(|x| * inverse_width); what is outside of the
+ * bins is in the nearest. bins: even, 2 to 4096. inverse_width: runs.params, above 0. */
+LOWBIT_API lowbit_status lowbit_histogram(const lowbit_context* context, const lowbit_runs* runs, const float* x,
+                                          int bins, int absolute, const float* inverse_width, int64_t* counts,
+                                          lowbit_error* error);
+
+/* From counts of |x| (params x bins, at most 4096 bins): how many bins to keep so that, the rest clipped and the kept
+ * ones quantized to `levels` levels, the Kullback-Leibler divergence is least; at least `first` of them. kept: params.
+ */
+LOWBIT_API lowbit_status lowbit_entropy(const lowbit_context* context, int64_t params, int bins, const int64_t* counts,
+                                        int levels, int first, int64_t* kept, lowbit_error* error);
+
+typedef struct lowbit_hqq_args {
+  size_t struct_size;
+  lowbit_format format; /* integers */
+  lowbit_runs runs;     /* one parameter for each stretch of memory: groups, rows, or the whole tensor */
+  const float* x;
+  float p, beta, kappa; /* 0.7, 10 and 1.01 in the authors' work */
+  int rounds;           /* 20 */
+  lowbit_type scale_type;
+  void* scale;       /* out: runs.params values of scale_type */
+  float* zero_point; /* out: runs.params; code = clip(round(x / scale + zero_point)) */
+} lowbit_hqq_args;
+
+/* Half-quadratic quantization. Fails, after outputs have been written, where a scale does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_args* args,
+                                           lowbit_error* error);
+
 /* ---- packed weights ------------------------------------------------------------------------------------------ */
 
 /* Weights W of shape (N, K) = (out, in). */
@@ -329,14 +384,17 @@ typedef struct lowbit_weights_info {
   int64_t n, k;
   int64_t group_size;     /* scales and zero points in groups of this many along K, the last may be shorter;
                              0: one per row of W */
-  lowbit_type scale_type; /* LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
-  int has_zero_point;
+  lowbit_type scale_type; /* as in lowbit_choose_args; LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
+  float global_scale;     /* 0: none */
+  lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
+                             signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
+                             codes */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
 /* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
- * n x groups bytes, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
+ * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
                                              lowbit_error* error);
@@ -358,7 +416,8 @@ typedef enum lowbit_activation {
 } lowbit_activation;
 
 typedef enum lowbit_compute {
-  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group */
+  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group; for formats of
+                                integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
   LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
 } lowbit_compute;
 
@@ -377,7 +436,8 @@ typedef struct lowbit_matmul_args {
   const float* x_scale;   /* 8-bit x only: x_scale_count values */
   int64_t x_scale_count;  /* 1, m, or m x ceil(k / act_group_size) */
   const int32_t* x_zero_point; /* 8-bit x only: x_zero_point_count values, NULL: 0 */
-  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale */
+  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale, as uint8 x, and
+                                  without zero points that are floats */
   const float* bias;           /* n values or NULL */
   lowbit_activation activation;
   float* out;
@@ -393,7 +453,7 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
 
-/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed 8-bit codes (group_size 0);
+/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */
 typedef struct lowbit_matmul_int_args {
   size_t struct_size;

@@ -14,21 +14,6 @@
 namespace lowbit::bindings {
 namespace {
 
-int bits_of(lowbit_format format) {
-  lowbit_format_info info{};
-  info.struct_size = sizeof info;
-  lowbit_error error{};
-  check(lowbit_format_describe(format, &info, &error), error);
-  return info.bits;
-}
-
-int64_t packed_bytes(int bits, int64_t rows, int64_t row_length) {
-  if (bits < 1 || bits > 8) throw py::value_error("bits: " + std::to_string(bits) + ", expected 1 to 8");
-  // One row needs product + 7 to fit; the real product of rows comes after.
-  const int64_t row_bits = product("row_length", row_length, bits);
-  return product("rows", rows, row_bits / 8 + (row_bits % 8 != 0));
-}
-
 void pack_bits(const lowbit_context& context, int bits, int64_t rows, int64_t row_length, const Array& codes,
                const Array& packed) {
   const int64_t bytes = packed_bytes(bits, rows, row_length);
@@ -56,12 +41,6 @@ void find_range(const lowbit_context& context, const Runs& shape, const Array& x
   auto* low = static_cast<float*>(data_of(minimum, "minimum", {kFloat32}, runs.params, Access::kWrite));
   auto* high = static_cast<float*>(data_of(maximum, "maximum", {kFloat32}, runs.params, Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
-}
-
-// Codes as they are stored.
-void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access) {
-  if (bits > 8) return data_of(codes, "codes", {kUint16, kFloat16}, product("codes", rows, row_length), access);
-  return data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, rows, row_length), access);
 }
 
 void choose_params(const lowbit_context& context, lowbit_format format, int convention, const Array& minimum,

@@ -1,4 +1,4 @@
-// Runs and scales, as several bound functions take them.
+// Runs, as several bound functions take them.
 //
 // SPDX-License-Identifier: Apache-2.0
 #ifndef LOWBIT_BINDINGS_RUNS_HPP_
@@ -22,16 +22,6 @@ inline lowbit_runs runs_of(const Runs& runs) {
 // rows x row_length floats.
 inline const float* run_floats(const Array& x, const lowbit_runs& runs) {
   return static_cast<const float*>(data_of(x, "x", {kFloat32}, product("x", runs.rows, runs.row_length)));
-}
-
-// Scales of a type that numpy may not know: float16 and float32 as they are, others as the bytes of their codes.
-inline void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access) {
-  switch (type) {
-    case LOWBIT_FLOAT32: return data_of(scale, "scale", {kFloat32}, count, access);
-    case LOWBIT_FLOAT16: return data_of(scale, "scale", {kFloat16}, count, access);
-    case LOWBIT_BFLOAT16: return data_of(scale, "scale", {kUint16}, count, access);
-    default: return data_of(scale, "scale", {kUint8}, count, access);
-  }
 }
 
 }  // namespace lowbit::bindings

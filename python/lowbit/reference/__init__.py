@@ -9,12 +9,21 @@ from .calibrate import absmean, entropy, histogram, hqq_params, log
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
 from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
-from .matmul import matmul_dynamic, matmul_float32, matmul_int, matmul_int8, quantize_activations
+from .matmul import (
+    INT8_STEPS,
+    int8_numbers,
+    matmul_dynamic,
+    matmul_float32,
+    matmul_int,
+    matmul_int8,
+    quantize_activations,
+)
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
 from .search import search_params
 
 __all__ = [
+    "INT8_STEPS",
     "absmean",
     "activation",
     "choose_params",
@@ -31,6 +40,7 @@ __all__ = [
     "fma",
     "histogram",
     "hqq_params",
+    "int8_numbers",
     "log",
     "matmul_dynamic",
     "matmul_float32",

@@ -4,8 +4,6 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <string>
-
 #include "arrays.hpp"
 #include "context.hpp"
 #include "runs.hpp"

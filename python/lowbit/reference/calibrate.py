@@ -8,7 +8,7 @@ import numpy.typing as npt
 from .floats import exp, fma
 from .formats import FLOATS, code_range, decode, encode
 from .parameters import finite_range, parameter_shape, parameters
-from .sums import SEGMENT, add_segments, lane_sum, segments
+from .sums import add_segments, lane_sum, segments
 
 f32 = np.float32
 Floats = npt.NDArray[np.float32]
@@ -175,30 +175,26 @@ def _hqq_zero(
     kappa: np.float32,
     rounds: int,
 ) -> np.float32:
-    best, least = zero, f32(np.inf)
+    best, least = zero, np.inf
     finite = np.isfinite(x)
     a = np.where(finite, x, f32(0))
-    for _ in range(rounds):
+    count = float(finite.sum())
+    for _ in range(rounds if count else 0):
         q = np.rint(np.clip(a / scale + zero, qmin, qmax))
         d = a - (q - zero) * scale
         shrunk = np.maximum(np.abs(d) - exp(power * log(np.abs(d))) / beta, f32(0))
         e = np.where(d < 0, -shrunk, shrunk)
-        count = f32(finite.sum())
-        error = _long_sum(np.where(finite, np.abs(d), f32(0))) / count
+        error = _sum(np.where(finite, np.abs(d), f32(0))) / count
         if not error < least:
             break
         best, least = zero, error
-        zero = _long_sum(np.where(finite, q - (a - e) / scale, f32(0))) / count
-        beta = beta * kappa
+        zero = f32(_sum(np.where(finite, q - (a - e) / scale, f32(0))) / count)
+        beta = f32(beta * kappa)
     return best
 
 
-def _long_sum(x: Floats) -> np.float32:
-    """Sums of 1024 elements, added in order, all in float32."""
-    total = f32(0)
-    for first in range(0, len(x), 4 * SEGMENT):
-        total = f32(total + lane_sum(x[first : first + 4 * SEGMENT]))
-    return total
+def _sum(x: Floats) -> float:
+    return float(add_segments(lane_sum(segments(x[None])))[0])
 
 
 def _stored(scale: Floats, dtype: np.dtype[Any]) -> Floats:

@@ -205,7 +205,7 @@ def _fit(x: Floats, weights: Floats | None, c: Candidates, format: str) -> tuple
     cross = np.zeros((*parts.shape[:2], CANDIDATES), f32)
     square = np.zeros_like(cross)
     wide = Candidates(*(part[:, None, :] for part in c))
-    for i in range(min(parts.shape[2], x.shape[1])):
+    for i in range(parts.shape[2]):
         at = parts[:, :, i, None]
         q = _values(at, wide, format)
         wq = q if w is None else w[:, :, i, None] * q
@@ -218,7 +218,7 @@ def _errors(x: Floats, weights: Floats | None, c: Candidates, format: str) -> Fl
     parts, w = segments(x), None if weights is None else segments(weights)
     error = np.zeros((*parts.shape[:2], CANDIDATES), f32)
     wide = Candidates(*(part[:, None, :] for part in c))
-    for i in range(min(parts.shape[2], x.shape[1])):
+    for i in range(parts.shape[2]):
         at = parts[:, :, i, None]
         d = fma(_values(at, wide, format), -wide.scale, at)
         error = fma(d if w is None else w[:, :, i, None] * d, d, error)

@@ -4,8 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 f32 = np.float32
-SEGMENT = 256  # elements that are added in float32
-PIECES = 32  # at most; of the segments' sums, in float64
+SEGMENT = 4096  # elements that are added in float32
 
 
 def lane_sum(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -20,20 +19,16 @@ def lane_sum(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def segments(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The last axis cut into segments: (..., segments, SEGMENT), the last one filled up with zeros."""
-    count = -(-x.shape[-1] // SEGMENT)
-    padding = [(0, 0)] * (x.ndim - 1) + [(0, count * SEGMENT - x.shape[-1])]
-    return np.pad(x, padding).reshape(*x.shape[:-1], count, SEGMENT)
+    """The last axis cut into segments: (..., segments, SEGMENT or the length of x), the last one filled up with 0."""
+    length = min(SEGMENT, x.shape[-1])
+    count = -(-x.shape[-1] // length)
+    padding = [(0, 0)] * (x.ndim - 1) + [(0, count * length - x.shape[-1])]
+    return np.pad(x, padding).reshape(*x.shape[:-1], count, length)
 
 
 def add_segments(sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The segments' sums (axis 1) added in float64: pieces of neighbouring segments, then the pieces."""
-    count = sums.shape[1]
-    per_piece = -(-count // PIECES)
+    """The segments' sums (axis 1), added in float64 and in order."""
     total = np.zeros((sums.shape[0], *sums.shape[2:]))
-    for first in range(0, count, per_piece):
-        piece = np.zeros_like(total)
-        for segment in range(first, min(count, first + per_piece)):
-            piece = piece + sums[:, segment]
-        total = total + piece
+    for segment in range(sums.shape[1]):
+        total = total + sums[:, segment]
     return total

@@ -5,6 +5,7 @@ w = lowbit.pack_weights(q)
 y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N); or x @ w
 """
 
+from . import onnx
 from ._bits import pack_bits, unpack_bits
 from ._cast import cast
 from ._matmul import matmul, matmul_int
@@ -36,6 +37,7 @@ __all__ = [
     "matmul",
     "matmul_int",
     "num_threads",
+    "onnx",
     "pack_bits",
     "pack_weights",
     "quantize",

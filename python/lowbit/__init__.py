@@ -20,11 +20,13 @@ from ._runtime import (
 )
 from ._version import __version__
 from .arrays import QuantizedArray
+from .error import QuantizationError, plot_rate_distortion, quantization_error
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
     "PackedWeights",
+    "QuantizationError",
     "QuantizedArray",
     "__version__",
     "available_isas",
@@ -40,6 +42,8 @@ __all__ = [
     "onnx",
     "pack_bits",
     "pack_weights",
+    "plot_rate_distortion",
+    "quantization_error",
     "quantize",
     "set_num_threads",
     "unpack_bits",

@@ -57,12 +57,12 @@ struct Coder {
 struct ParamRule {
   enum Convention : int32_t { kMagnitude, kSigned, kNoClip, kAsymmetric };
   Convention convention;
-  float qmin, qmax;      // what the ends of the range are divided by
-  float zero;            // of symmetric conventions
-  int32_t rounded;       // 0: scales are float32; else of scale_format
+  float qmin, qmax;  // what the ends of the range are divided by
+  float zero;        // of symmetric conventions
+  int32_t rounded;   // 0: scales are float32; else of scale_format
   FloatFormat scale_format;
-  Rounding rounding;     // of the scale
-  float global_scale;    // scales are multiples of it
+  Rounding rounding;   // of the scale
+  float global_scale;  // scales are multiples of it
 };
 
 // Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
@@ -176,6 +176,52 @@ struct FakeQuantizeGradient {
 // Float sums run over this many lanes, whatever a vector has.
 constexpr int kSumLanes = 16;
 
+// ---- what calibration kernels are told --------------------------------------------------------------------------
+
+// Scales that a search tries at a time: as numbers in units of the search, as they are stored (before any global
+// scale), and the bounds of code - zero_point that go with each (integer formats).
+constexpr int kCandidates = 64;
+struct SearchCandidates {
+  alignas(64) float scale[kCandidates], inverse[kCandidates], stored[kCandidates], low[kCandidates], high[kCandidates];
+};
+
+struct SearchRule {
+  Coder coder;
+  float qmin, qmax;  // integers: bounds of the code where has_zero, else of code - zero_point
+  int32_t has_zero;
+  int32_t rounded;  // 0: scales are float32; else of scale_format
+  FloatFormat scale_format;
+  float global_scale;  // scales are multiples of it
+};
+
+// A search sees x / unit, a power of two, so that nothing in it over- or underflows.
+struct SearchUnit {
+  float unit, inverse;
+  float spare,
+      spare_stored;  // for candidates that are 0 or too large for the scale's type: a scale in units, as stored
+};
+
+// kCandidates places to start from. Without zero point: scale = high * high_factor. With: the codes cover
+// [low * low_factor, high * high_factor].
+struct SearchGrid {
+  float low, high;
+  const float *low_factor, *high_factor;
+};
+
+// Equal bins: an element is in bin floor(x * inverse) + bins / 2, or in floor(|x| * inverse) where `absolute`.
+struct HistogramRule {
+  float inverse;
+  int bins, absolute;
+};
+
+constexpr int kHistogramTables = 4;
+
+struct HqqRule {
+  float qmin, qmax;
+  float power, beta, growth;  // the shrinkage's exponent p - 1, its beta, and beta's factor from round to round
+  int rounds;
+};
+
 // ---- the kernels ------------------------------------------------------------------------------------------------
 
 struct Kernels {
@@ -188,14 +234,14 @@ struct Kernels {
   // Element-wise: minimum[i] = min(minimum[i], x[i]) where x[i] is finite; likewise maximum. Start from +inf, -inf.
   void (*range_each)(const float* x, int64_t n, float* minimum, float* maximum);
 
-  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not wanted).
-  // Where a scale overflows, it is not finite in `scale`.
+  // n scales as they are stored (`codes`), as float32 (`scale`, times global_scale), and zero points (null: not
+  // wanted). Where a scale overflows, it is not finite in `scale`.
   void (*choose_params)(const float* minimum, const float* maximum, int64_t n, const ParamRule& rule, void* codes,
                         float* scale, float* zero);
 
   // One parameter for each run of `run` elements, or for each element where run is 1. codes: a byte each (two's
-  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction != 0 any floats (added before
-  // rounding; integer formats only).
+  // complement), or uint16_t for floats of 16 bits. zero: null, or integers (added to the rounded code); with fraction
+  // != 0 any floats (added before rounding; integer formats only).
   void (*quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero, int fraction,
                         const Coder& coder, void* codes);
   void (*dequantize_runs)(const void* codes, int64_t n, int64_t run, const float* scale, const float* zero,
@@ -209,9 +255,10 @@ struct Kernels {
   void (*encode_floats)(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes);
   void (*decode_floats)(const void* codes, int64_t n, const FloatFormat& format, float* out);
 
-  // n bytes from a buffer in the first-level cache to memory, past the caches where the CPU can: a plain store reads
-  // each line before it writes it. For destinations that no cache holds (ops/stream.hpp).
-  void (*stream)(void* to, const void* from, int64_t n);
+  // Whole lines of 64 bytes from a buffer to `to`, aligned to a line, past the caches where the CPU can
+  // (ops/stream.hpp). Other threads see them for sure after the writer's next stream_fence, which waits for memory.
+  void (*stream)(void* to, const void* from, int64_t lines);
+  void (*stream_fence)();
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
@@ -244,6 +291,32 @@ struct Kernels {
   void (*fake_quantize_gradient_runs)(const FakeQuantizeGradient& gradient);
   // lanes[(first + i) % kSumLanes] += x[i], i ascending; 0 <= first < kSumLanes.
   void (*add_lanes)(const float* x, int64_t n, int first, float* lanes);
+
+  // Calibration. y = x * factor, 0 where x is not finite.
+  void (*search_load)(const float* x, int64_t n, float factor, float* y);
+  void (*search_start)(const SearchRule& rule, const SearchUnit& unit, const SearchGrid& grid, SearchCandidates* c);
+  // For each candidate, over the elements: sums of w x q and w q^2; q: what the code stands for, in units of the scale;
+  // weights null: w = 1.
+  void (*search_fit)(const float* x, const float* weights, int64_t n, const SearchRule& rule, const SearchCandidates& c,
+                     float* cross, float* square);
+  // scale = cross / square: the best one for these codes.
+  void (*search_refine)(const SearchRule& rule, const SearchUnit& unit, const float* cross, const float* square,
+                        SearchCandidates* c);
+  // Sums of w (x - q scale)^2.
+  void (*search_error)(const float* x, const float* weights, int64_t n, const SearchRule& rule,
+                       const SearchCandidates& c, float* error);
+  // The first candidate of least error.
+  int (*search_best)(const float* error);
+
+  // Adds the finite elements to kHistogramTables tables of rule.bins + 1 counts, in turn, to be added up; n < 2^31. The
+  // last count of a table takes what is not finite.
+  void (*histogram)(const float* x, int64_t n, const HistogramRule& rule, uint32_t* tables);
+
+  // The sum of the finite |x|, and how many there are. n <= 2^20.
+  void (*absolute_sum)(const float* x, int64_t n, float* sum, int64_t* count);
+
+  // The zero point (a float) that half-quadratic quantization finds for one run, starting from `zero`.
+  float (*hqq_zero)(const float* x, int64_t n, const HqqRule& rule, float scale, float zero);
 };
 
 // One per ISA, defined by isa/<name>.cpp: the only global symbol of its object file.

@@ -22,6 +22,14 @@ def pytest_configure(config):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Tests of minutes run when asked for."""
+    if os.environ.get("LOWBIT_SLOW") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: set LOWBIT_SLOW=1"))
+
+
 @pytest.fixture(params=ISAS or ["none"])
 def isa(request):
     """Name of the instruction set that the test runs on."""

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 import lowbit as lb
 from lowbit import reference as ref
@@ -35,6 +37,11 @@ def assert_same(got, expected, what=""):
         at = tuple(int(i) for i in np.argwhere(different)[0])
         count = np.count_nonzero(different)
         raise AssertionError(f"{what}: {count} of {got.size} differ; at {at}: {got[at]!r}, expected {expected[at]!r}")
+
+
+def raises(error, *words):
+    """pytest.raises, and the message has all of these words."""
+    return pytest.raises(error, match="".join(f"(?=.*{re.escape(str(word))})" for word in words))
 
 
 def assert_telling(a):

@@ -80,3 +80,81 @@ def test_bits_past_the_end_are_ignored(isa, bits):
 def test_golden_bytes_at_odd_lengths_of_rows(isa):
     codes = np.array([[1, 2, 3], [4, 5, 6]], np.int8)
     assert lb.pack_bits(codes, 4).tolist() == [[0x21, 0x03], [0x54, 0x06]]
+
+
+@pytest.mark.bug(3, 17)
+@pytest.mark.parametrize("bits", BITS)
+def test_out_is_filled_and_nothing_else(isa, bits):
+    """Bug classes 3 and 17: out inside a larger array, at every alignment to a vector, dirty before."""
+    rng = np.random.default_rng(bits)
+    codes = rng.integers(0, 256, (3, 333), np.uint8)
+    packed = ref.pack_bits(codes, bits)
+    for offset in [*range(65), 100]:
+        for result, function in [
+            (packed, lambda out: lb.pack_bits(codes, bits, out=out)),
+            (ref.unpack_bits(packed, bits, 333), lambda out: lb.unpack_bits(packed, bits, 333, out=out)),
+            (ref.unpack_bits(packed, bits, 333, True), lambda out: lb.unpack_bits(packed, bits, 333, True, out=out)),
+        ]:
+            around = np.full(offset + result.size + 64, 0xEE, np.uint8)
+            out = around[offset : offset + result.size].view(result.dtype).reshape(result.shape)
+            assert function(out) is out
+            assert_same(out, result)
+            assert (around[:offset] == 0xEE).all()
+            assert (around[offset + result.size :] == 0xEE).all()
+
+
+@pytest.mark.parametrize("bits", [1, 4, 7, 8])
+def test_large_results_are_the_same(isa, bits):
+    """From 16 MiB on, results are streamed past the caches: rows that end within a byte, and a misaligned out."""
+    rows, count = 1029, 16385
+    codes = np.random.default_rng(bits).integers(0, 1 << bits, (rows, count), np.uint8)
+    packed = np.empty((rows, (count * bits + 7) // 8), np.uint8)
+    few = 64  # rows that are not streamed
+    assert lb.pack_bits(codes, bits, out=packed) is packed
+    for first in (0, 500, rows - few):
+        assert_same(packed[first : first + few], lb.pack_bits(codes[first : first + few], bits))
+    around = np.full(rows * count + 7, 0xEE, np.uint8)
+    out = around[3:-4].reshape(rows, count)
+    assert lb.unpack_bits(packed, bits, count, out=out) is out
+    assert_same(out, codes)
+    assert (around[:3] == 0xEE).all()
+    assert (around[-4:] == 0xEE).all()
+
+
+@pytest.mark.bug(21)
+def test_out_must_fit():
+    """Bug class 21: an out that would need a conversion, or cannot be written, is refused."""
+    codes, packed = np.zeros((4, 16), np.uint8), np.zeros((4, 8), np.uint8)
+    read_only = np.zeros((4, 8), np.uint8)
+    read_only.flags.writeable = False
+    for out, error, words in [
+        ([0], TypeError, "out: list, expected a numpy array"),
+        (np.zeros((4, 8), np.int8), TypeError, "out: dtype int8, expected uint8"),
+        (np.zeros((4, 9), np.uint8), ValueError, r"out: shape \(4, 9\), expected \(4, 8\)"),
+        (np.zeros(32, np.uint8), ValueError, r"out: shape \(32,\), expected \(4, 8\)"),
+        (read_only, ValueError, "out: a read-only array"),
+        (np.zeros((8, 4), np.uint8).T, ValueError, "out: strides"),
+        (np.zeros((4, 16), np.uint8)[:, :8], ValueError, "out: strides .* expected a C-contiguous array"),
+        (codes.reshape(8, 8)[2:6], ValueError, "out: shares memory with codes"),
+    ]:
+        with pytest.raises(error, match=words):
+            lb.pack_bits(codes, 4, out=out)
+    for out, error, words in [
+        (np.zeros((4, 16), np.int8), TypeError, "out: dtype int8, expected uint8"),
+        (np.zeros((4, 15), np.uint8), ValueError, r"out: shape \(4, 15\), expected \(4, 16\)"),
+        (np.lib.stride_tricks.as_strided(packed, (4, 16), (8, 0)), ValueError, "out: "),
+    ]:
+        with pytest.raises(error, match=words):
+            lb.unpack_bits(packed, 4, 16, out=out)
+    with pytest.raises(TypeError, match="out: dtype uint8, expected int8"):
+        lb.unpack_bits(packed, 4, 16, True, out=np.zeros((4, 16), np.uint8))
+    with pytest.raises(ValueError, match="out: shares memory with b"):
+        lb.unpack_bits(packed, 8, 8, out=packed)
+
+
+@pytest.mark.bug(22)
+def test_out_beside_its_input():
+    """Bug class 22: two halves of one array do not overlap."""
+    both = np.arange(96, dtype=np.uint8)
+    packed = lb.pack_bits(both[:64], 4, out=both[64:])
+    assert_same(packed, ref.pack_bits(np.arange(64, dtype=np.uint8), 4))

@@ -106,7 +106,7 @@ CASES = {
         TypeError,
         ["group_size: ", "float", "integer"],
     ),
-    "scale float64": (lambda: scaled(np.float64(1)), TypeError, ["scale: ", "float64", "float32 or float16"]),
+    "scale float64": (lambda: scaled(np.float64(1)), TypeError, ["scale: ", "float64", "float32, float16"]),
     "zero point dtype": (lambda: scaled(F32(1), zero_point=np.int32(1)), TypeError, ["zero_point: ", "int32", "int8"]),
     "codes dtype": (lambda: made(A.view(U8)), TypeError, ["codes: ", "uint8", "int8"]),
     "dequantize array": (lambda: lb.dequantize(A), TypeError, ["q: ", "ndarray", "QuantizedArray"]),
@@ -197,7 +197,7 @@ CASES = {
     "axis and group": (
         lambda: lb.quantize(X, "int8", axis=0, group_size=2),
         ValueError,
-        ["axis: ", "group_size", "at most one"],
+        ["axis: ", "group_size", "one of them"],
     ),
     "group_size 0": (lambda: lb.quantize(X, "int8", group_size=0), ValueError, ["group_size: ", "0", "at least 1"]),
     "group_size -2": (lambda: lb.quantize(X, "int8", group_size=-2), ValueError, ["group_size: ", "-2"]),
@@ -306,7 +306,7 @@ CASES = {
     "scale_dtype": (
         lambda: lb.quantize(X, "int8", scale_dtype=np.int32),
         ValueError,
-        ["scale_dtype: ", "int32", "float32 or float16"],
+        ["scale_dtype: ", "int32", "float32, float16"],
     ),
     "scale without zero point": (lambda: scaled(F32(1), symmetric=False), ValueError, ["zero_point: ", "None"]),
     "convention of asymmetric": (

@@ -14,7 +14,7 @@ from helpers import F16, F32, FORMATS, assert_same, quantized, random_codes, run
 import lowbit as lb
 from lowbit import _core
 from lowbit import reference as ref
-from lowbit._formats import find_format
+from lowbit._formats import TYPES, find_format
 from lowbit._runtime import context
 
 pytestmark = pytest.mark.bug(3)
@@ -101,7 +101,8 @@ def test_quantize_and_dequantize(isa, end, format, scale_dtype):
             low, high = guarded_empty(params, F32, end), guarded_empty(params, F32, end)
             _core.find_range(context(), runs, x, low, high)
             scale, zero = guarded_empty(params, scale_dtype, end), guarded_empty(params, fmt.dtype, end)
-            _core.choose_params(fmt.id, _core.ASYMMETRIC, low, high, scale, zero)
+            stored = TYPES[scale.dtype], 0.0, scale, zero
+            _core.choose_params(context(), fmt.id, _core.ASYMMETRIC, low, high, *stored)
             keywords = {(): {}, (rows,): {"axis": 0}, (length,): {"axis": 1}}.get(params, {"group_size": 5})
             if len(params) == 1 and rows == length:
                 keywords = {"axis": 0 if runs[3] == 1 and runs[2] == length else 1}
@@ -109,22 +110,22 @@ def test_quantize_and_dequantize(isa, end, format, scale_dtype):
             want_scale, want_zero = ref.choose_params(format, "asymmetric", want_low, want_high, scale_dtype)
             want = ref.quantize(x, format, want_scale, want_zero, **keywords)
             codes = guarded_empty((rows, fmt.row_bytes(length)), fmt.codes_dtype, end)
-            finds = [None]
+            finds = [False]
             if runs[4] == rows * -(-length // runs[2]):
-                finds.append(_core.ASYMMETRIC)
-            for convention in finds:
-                if convention is not None:
+                finds.append(True)
+            for find in finds:
+                if find:
                     scale[...], zero[...] = 1, 0
                 codes[...] = -1 if fmt.dtype == codes.dtype == np.int8 else 255
-                _core.quantize(context(), fmt.id, runs, x, convention, scale, zero, codes)
-                what = f"{length} {runs} {convention}"
+                _core.quantize(context(), fmt.id, runs, x, _core.ASYMMETRIC, find, *stored, codes)
+                what = f"{length} {runs} {find}"
                 assert_same(low, want_low, what)
                 assert_same(high, want_high, what)
                 assert_same(scale, want_scale, what)
                 assert_same(zero, want_zero, what)
                 assert_same(codes, want if fmt.bits == 8 else ref.pack_bits(want, fmt.bits), what)
             out = guarded_empty((rows, length), F32, end)
-            _core.dequantize(context(), fmt.id, runs, codes, scale, zero, out)
+            _core.dequantize(context(), fmt.id, runs, codes, *stored, out)
             assert_same(out, ref.dequantize(want, want_scale, want_zero, **keywords), f"{length} {runs}")
 
 

@@ -114,9 +114,9 @@ void set_params(Args* args, lowbit_format format, const Runs& shape, int scale_t
   args->zero_type = type_of(*zero_point);
 }
 
-void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x,
-              int convention, bool find_params, int scale_type, float global_scale, const Array& scale,
-              const OptionalArray& zero_point, const Array& codes) {
+void quantize(const lowbit_context& context, lowbit_format format, const Runs& shape, const Array& x, int convention,
+              bool find_params, int scale_type, float global_scale, const Array& scale, const OptionalArray& zero_point,
+              const Array& codes) {
   lowbit_quantize_args args{};
   set_params(&args, format, shape, scale_type, global_scale, scale, zero_point,
              find_params ? Access::kWrite : Access::kRead);

@@ -1,11 +1,14 @@
-// The floating-point formats of at most 16 bits, as facts (IEEE 754, OCP 8-bit and microscaling specifications, ml_dtypes).
+// The floating-point formats of at most 16 bits, as facts (IEEE 754, OCP 8-bit and microscaling specifications,
+// ml_dtypes).
 #pragma once
 
 #include "../kernels.hpp"
 
 namespace lowbit {
 
-constexpr float power_of_two(int n) { return n == 0 ? 1.0f : n > 0 ? 2.0f * power_of_two(n - 1) : 0.5f * power_of_two(n + 1); }
+constexpr float power_of_two(int n) {
+  return n == 0 ? 1.0f : n > 0 ? 2.0f * power_of_two(n - 1) : 0.5f * power_of_two(n + 1);
+}
 
 // The number that a finite, positive code stands for.
 constexpr float positive_value(int mantissa, int bias, int code) {
@@ -18,8 +21,15 @@ constexpr float positive_value(int mantissa, int bias, int code) {
 constexpr FloatFormat ieee_float(int bits, int mantissa) {
   const int bias = (1 << (bits - mantissa - 2)) - 1;
   const int infinity = (1 << (bits - 1)) - (1 << mantissa);
-  return {FloatFormat::kSigned,  bits,     mantissa, bias, infinity - 1, infinity, infinity,
-          mantissa > 0 ? infinity | 1 << (mantissa - 1) : infinity, positive_value(mantissa, bias, infinity - 1)};
+  return {FloatFormat::kSigned,
+          bits,
+          mantissa,
+          bias,
+          infinity - 1,
+          infinity,
+          infinity,
+          mantissa > 0 ? infinity | 1 << (mantissa - 1) : infinity,
+          positive_value(mantissa, bias, infinity - 1)};
 }
 
 // Finite numbers only, except that the code of all ones is NaN (e4m3fn).
@@ -31,7 +41,8 @@ constexpr FloatFormat float_with_nan(int bits, int mantissa) {
 // Finite numbers only: NaN becomes a zero, of the other sign as ml_dtypes has it.
 constexpr FloatFormat finite_float(int bits, int mantissa) {
   const int bias = (1 << (bits - mantissa - 2)) - 1, max = (1 << (bits - 1)) - 1;
-  return {FloatFormat::kSigned, bits, mantissa, bias, max, max, -1, 1 << (bits - 1), positive_value(mantissa, bias, max)};
+  return {
+      FloatFormat::kSigned, bits, mantissa, bias, max, max, -1, 1 << (bits - 1), positive_value(mantissa, bias, max)};
 }
 
 // Finite numbers, one zero and one NaN.

@@ -20,8 +20,8 @@ struct Format {
 
   bool is_integer() const { return coder.kind == Coder::kInteger; }
   bool is_signed() const { return coder.is_signed != 0; }
-  bool packed() const { return bits < 8; }  // stored as a stream of bits
-  int code_bytes() const { return bits > 8 ? 2 : 1; }         // of an unpacked code
+  bool packed() const { return bits < 8; }             // stored as a stream of bits
+  int code_bytes() const { return bits > 8 ? 2 : 1; }  // of an unpacked code
   int qmin() const { return coder.range.qmin; }
   int qmax() const { return coder.range.qmax; }
   float max_value() const;  // the largest number that a code stands for
@@ -32,10 +32,10 @@ struct FormatFamily {
   int count;
 };
 
-extern const FormatFamily affine_formats;          // affine.cpp
-extern const FormatFamily float_formats;           // floats.cpp
-extern const FormatFamily table_formats;           // tables.cpp
-extern const FormatFamily microscaling_formats;    // microscaling.cpp
+extern const FormatFamily affine_formats;        // affine.cpp
+extern const FormatFamily float_formats;         // floats.cpp
+extern const FormatFamily table_formats;         // tables.cpp
+extern const FormatFamily microscaling_formats;  // microscaling.cpp
 
 // NULL, with error LOWBIT_INVALID_VALUE, where there is none.
 const Format* find_format(lowbit_format id, lowbit_error* error);

@@ -1,8 +1,10 @@
-// Dense LSB-first bit streams: eight codes at a time in a 64-bit word, folded or spread in three steps.
+// Dense LSB-first bit streams: eight codes at a time in a 64-bit word, folded or spread in three steps; many such words
+// side by side in a vector, where a shuffle joins or parts their bytes.
 //
-// Words are moved by memcpy: byte 0 is the low byte, as on every CPU this runs on. Eight codes fill kBits bytes: 64 of
-// them are packed to whole words, and unpacking reads eight bytes where the buffer has as many. (Packing must not store
-// eight bytes and let the next store overwrite the excess: clang 19 vectorizes that to wrong results.)
+// A quad, two words, is 16 codes or 2 * kBits packed bytes, but moved as 16 bytes: those in excess are overwritten by
+// the next quad, or ignored. The last codes, where they would lie past the buffer, go word by word, by memcpy: byte 0
+// is the low byte, as on every CPU this runs on. Eight codes fill kBits bytes; unpacking reads eight where the buffer
+// has as many. (Packing single words must not do as the quads do: clang 19 vectorizes that to wrong results.)
 #pragma once
 
 #include <cstddef>
@@ -20,8 +22,30 @@ constexpr uint64_t in_each(uint64_t value, int distance) {
   return r;
 }
 
+// The 64-bit words of a vector, written as one of them.
+struct Wide {
+  Vec::I v;
+
+  friend LOWBIT_INLINE Wide operator&(Wide a, uint64_t mask) { return {Vec::iand(a.v, Vec::set64(mask))}; }
+  friend LOWBIT_INLINE Wide operator|(Wide a, Wide b) { return {Vec::ior(a.v, b.v)}; }
+  friend LOWBIT_INLINE Wide operator^(Wide a, uint64_t mask) { return {Vec::ixor(a.v, Vec::set64(mask))}; }
+  friend LOWBIT_INLINE Wide operator<<(Wide a, int n) { return {Vec::shl64(a.v, n)}; }
+  friend LOWBIT_INLINE Wide operator>>(Wide a, int n) { return {Vec::shr64(a.v, n)}; }
+};
+
+// Indices of a shuffle, the same in each quad.
+struct Indices {
+  uint8_t of[16];
+};
+LOWBIT_INLINE Vec::I load_indices(const Indices& indices) { return Vec::load_quads(indices.of, 0); }
+
 template <int kBits>
 struct Stream {
+  static constexpr int64_t kCodes = 4 * Vec::kLanes;  // to a vector
+  static constexpr int64_t kPacked = kCodes * kBits / 8;
+  // The last quad's 16 bytes end 16 - 2 * kBits bytes past its own: the fewest codes whose packed bytes reach there.
+  static constexpr int64_t kEnough = kCodes + (8 * (16 - 2 * kBits) + kBits - 1) / kBits;
+
   static constexpr uint64_t kOne = in_each((1u << kBits) - 1, 8);                 // codes in bytes
   static constexpr uint64_t kTwo = in_each((1u << 2 * kBits) - 1, 16);            // pairs in 16 bits
   static constexpr uint64_t kFour = in_each((uint64_t{1} << 4 * kBits) - 1, 32);  // fours in 32 bits
@@ -29,45 +53,51 @@ struct Stream {
   static constexpr uint64_t kLowTwo = kTwo & in_each(0xffff, 32);
   static constexpr uint64_t kLowFour = kFour & 0xffffffff;
 
-  static LOWBIT_INLINE uint64_t fold(uint64_t x) {
+  template <class W>
+  static LOWBIT_INLINE W fold(W x) {
     x = (x & kLowOne) | (x >> (8 - kBits) & (kTwo ^ kLowOne));
     x = (x & kLowTwo) | (x >> (16 - 2 * kBits) & (kFour ^ kLowTwo));
     return (x & kLowFour) | (x >> 32 << 4 * kBits);
   }
 
-  static LOWBIT_INLINE uint64_t spread(uint64_t x) {
+  template <class W>
+  static LOWBIT_INLINE W spread(W x) {
     x = (x & kLowFour) | (x << (32 - 4 * kBits) & (kFour ^ kLowFour));
     x = (x & kLowTwo) | (x << (16 - 2 * kBits) & (kTwo ^ kLowTwo));
     return (x & kLowOne) | (x << (8 - kBits) & (kOne ^ kLowOne));
   }
 
-  // Two's complement of kBits bits to that of 8, in each byte: (c ^ sign) - sign. The top bits, set for the
+  // Two's complement of kBits bits to that of 8, in each byte: (c ^ sign) - sign. In a word the top bits, set for the
   // subtraction, keep each borrow in its byte.
+  static constexpr uint64_t kSign = in_each(1u << (kBits - 1), 8);
   static LOWBIT_INLINE uint64_t extend(uint64_t x) {
-    constexpr uint64_t kTop = in_each(0x80, 8), kSign = in_each(1u << (kBits - 1), 8);
+    constexpr uint64_t kTop = in_each(0x80, 8);
     return (((x ^ kSign) | kTop) - kSign) ^ kTop;
   }
+  static LOWBIT_INLINE Wide extend(Wide x) { return {Vec::sub_bytes((x ^ kSign).v, Vec::set64(kSign))}; }
 
-  static LOWBIT_INLINE uint64_t fold_at(const uint8_t* codes) {
-    uint64_t x;
-    __builtin_memcpy(&x, codes, 8);
-    return fold(x);
+  // The kBits bytes of both words of a quad side by side, and back.
+  static constexpr Indices joined() {
+    Indices r = {};
+    for (int i = 0; i < 16; ++i) r.of[i] = i < kBits ? i : i < 2 * kBits ? 8 + i - kBits : 0x80;
+    return r;
+  }
+  static constexpr Indices parted() {
+    Indices r = {};
+    for (int i = 0; i < 16; ++i) r.of[i] = i % 8 < kBits ? i / 8 * kBits + i % 8 : 0x80;
+    return r;
   }
 
   static LOWBIT_INLINE void pack(const uint8_t* codes, int64_t n, uint8_t* packed) {
-    for (; n >= 64; n -= 64, codes += 64, packed += 8 * kBits) {
-      uint64_t words[kBits] = {};
-      LOWBIT_UNROLL
-      for (int i = 0; i < 8; ++i) {
-        const uint64_t x = fold_at(codes + 8 * i);
-        const int word = i * kBits / 8, shift = i * kBits % 8 * 8;
-        words[word] |= x << shift;
-        if (shift + 8 * kBits > 64) words[word + 1] |= x >> (64 - shift);
-      }
-      __builtin_memcpy(packed, words, sizeof words);
+    static constexpr Indices kJoined = joined();
+    const Vec::I join = load_indices(kJoined);
+    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
+      Vec::store_quads(packed, 2 * kBits, Vec::shuffle(fold(Wide{Vec::iload(codes)}).v, join));
     }
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
-      const uint64_t x = fold_at(codes);
+      uint64_t x;
+      __builtin_memcpy(&x, codes, 8);
+      x = fold(x);
       __builtin_memcpy(packed, &x, kBits);
     }
     if (n > 0) {
@@ -80,6 +110,13 @@ struct Stream {
 
   template <bool kExtend>
   static LOWBIT_INLINE void unpack(const uint8_t* packed, int64_t n, uint8_t* codes) {
+    static constexpr Indices kParted = parted();
+    const Vec::I part = load_indices(kParted);
+    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
+      Wide x = spread(Wide{Vec::shuffle(Vec::load_quads(packed, 2 * kBits), part)});
+      if (kExtend) x = extend(x);
+      Vec::istore(codes, x.v);
+    }
     const uint8_t* end = packed + n / 8 * kBits + (n % 8 * kBits + 7) / 8;
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
       uint64_t x = 0;

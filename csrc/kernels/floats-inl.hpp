@@ -119,7 +119,8 @@ LOWBIT_INLINE void with_encoder(const FloatFormat& f, const Rounding& how, Fn fn
   return fnuz ? fn(FloatEncoder<true, false, false>(f)) : fn(FloatEncoder<false, false, false>(f));
 }
 
-// 32 random bits for the elements i, i + 1 …: a bijection of each index under a key, mixed as in MurmurHash3's finalizer.
+// 32 random bits for the elements i, i + 1 …: a bijection of each index under a key, mixed as in MurmurHash3's
+// finalizer.
 struct Hash {
   Vec::I key, lanes;
 
@@ -148,8 +149,8 @@ LOWBIT_INLINE void store_codes(uint16_t* p, Vec::I a) { Vec::store_u16(p, a); }
 LOWBIT_INLINE void store_codes_n(uint8_t* p, Vec::I a, int n) { Vec::store_u8_n(p, a, n); }
 LOWBIT_INLINE void store_codes_n(uint16_t* p, Vec::I a, int n) { Vec::store_u16_n(p, a, n); }
 
-// Calls fn(i) for vectors that cover [0, n), n >= kLanes; the last may overlap the one before. One copy of fn: there are
-// many of these loops, and the CPU looks ahead as far as unrolling would.
+// Calls fn(i) for vectors that cover [0, n), n >= kLanes; the last may overlap the one before. One copy of fn: there
+// are many of these loops, and the CPU looks ahead as far as unrolling would.
 template <class Fn>
 LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
   const int64_t last = n - Vec::kLanes;
@@ -162,9 +163,8 @@ LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
 template <class Code, class Encoder>
 void encode_with(const Encoder& encoder, const float* x, int64_t n, const Rounding& how, Code* codes) {
   const Hash hash(how.key);
-  const auto random = [&](int64_t i) LOWBIT_ALWAYS {
-    return Encoder::kRandom ? hash.at(how.first + uint32_t(i)) : Vec::iset(0);
-  };
+  const auto random = [&](int64_t i)
+                          LOWBIT_ALWAYS { return Encoder::kRandom ? hash.at(how.first + uint32_t(i)) : Vec::iset(0); };
   if (n < Vec::kLanes) {
     if (n > 0) store_codes_n(codes, encoder.codes(Vec::load_n(x, int(n)), random(0)), int(n));
     return;
@@ -253,6 +253,5 @@ void decode_floats(const void* codes, int64_t n, const FloatFormat& format, floa
     }
   });
 }
-
 
 #include "../isa/end.hpp"

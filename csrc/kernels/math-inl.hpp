@@ -32,6 +32,25 @@ LOWBIT_INLINE Vec::F exponential(Vec::F x) {
   return Vec::mul(Vec::mul(p, power_of_two(half)), power_of_two(Vec::isub(n, half)));
 }
 
+// Of x >= 0, relative error below 2e-7; -infinity at 0 (and below).
+LOWBIT_INLINE Vec::F logarithm(Vec::F x) {
+  const Vec::M tiny = Vec::less(x, Vec::set(0x1p-126f));  // subnormals have no exponent of their own
+  const Vec::F y = Vec::select(tiny, Vec::mul(x, Vec::set(0x1p23f)), x);
+  const Vec::I above = Vec::isub(Vec::bits(y), Vec::iset(0x3f3504f3));  // sqrt(1/2): m is within [sqrt(1/2), sqrt(2))
+  const Vec::I n = Vec::sra(above, 23);
+  const Vec::F m = Vec::from_bits(Vec::isub(Vec::bits(y), Vec::shl(n, 23)));
+  const Vec::F whole = Vec::sub(Vec::to_float(n), Vec::select(tiny, Vec::set(23.0f), Vec::set(0.0f)));
+  // log m = 2 atanh((m - 1) / (m + 1)), its series to the ninth power
+  const Vec::F s = Vec::div(Vec::sub(m, Vec::set(1.0f)), Vec::add(m, Vec::set(1.0f)));
+  const Vec::F z = Vec::mul(s, s), twice = Vec::add(s, s);
+  const Vec::F p = polynomial({0.111111111f, 0.142857143f, 0.2f, 0.333333333f}, z);
+  Vec::F r = Vec::fma(Vec::mul(twice, z), p, twice);
+  r = Vec::fma(whole, Vec::set(-2.12194440e-4f), r);
+  r = Vec::fma(whole, Vec::set(0.693359375f), r);
+  r = Vec::select(Vec::less(x, Vec::set(__builtin_inff())), r, x);
+  return Vec::select(Vec::less(x, Vec::set(0x1p-149f)), Vec::set(-__builtin_inff()), r);
+}
+
 // x / (1 + exp(-u))
 LOWBIT_INLINE Vec::F logistic_times(Vec::F x, Vec::F u) {
   return Vec::div(x, Vec::add(Vec::set(1.0f), exponential(negate(u))));

@@ -70,7 +70,31 @@ LOWBIT_INLINE void range_run(const float* x, int64_t n, float* minimum, float* m
   *maximum = high + 0.0f;
 }
 
+// kLanes runs together, so that their results are found lane by lane.
+LOWBIT_INLINE void range_block(const float* x, int64_t run, float* minimum, float* maximum) {
+  Vec::F low[Vec::kLanes], high[Vec::kLanes];
+  for (int r = 0; r < Vec::kLanes; ++r, x += run) {
+    Extent e;
+    e.start();
+    each_vector(run, [&](int64_t i) LOWBIT_ALWAYS { e.take(Vec::load(x + i)); });
+    low[r] = e.low;
+    high[r] = e.high;
+  }
+  const auto least = [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::min(a, b); };
+  const auto most = [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::max(a, b); };
+  Vec::store(minimum, Vec::add(Vec::fold_rows(low, least), Vec::set(0.0f)));
+  Vec::store(maximum, Vec::add(Vec::fold_rows(high, most), Vec::set(0.0f)));
+}
+
 void range_runs(const float* x, int64_t n, int64_t run, float* minimum, float* maximum) {
+  constexpr int64_t kLong = 256;  // elements: above, finding the result of a run's lanes costs little
+  if (run >= Vec::kLanes && run < kLong) {
+    for (; n >= Vec::kLanes * run; n -= Vec::kLanes * run, x += Vec::kLanes * run) {
+      range_block(x, run, minimum, maximum);
+      minimum += Vec::kLanes;
+      maximum += Vec::kLanes;
+    }
+  }
   for (; n > 0; n -= run, x += run) range_run(x, n < run ? n : run, minimum++, maximum++);
 }
 
@@ -133,8 +157,7 @@ LOWBIT_INLINE Vec::I encode(const Encoder& e, Vec::F t) {
 
 // A scale, and a zero point where zero is not null, for each element.
 template <class Code, class Encoder>
-void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero,
-                                     Code* codes) {
+void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* scale, const float* zero, Code* codes) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
     if (rest == 0) return;
@@ -148,8 +171,8 @@ void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* 
 }
 
 template <class Code, class Encoder>
-void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale,
-                                 const float* zero, Code* codes) {
+void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, const float* scale, const float* zero,
+                   Code* codes) {
   if (run == 1) return quantize_elements(encoder, x, n, scale, zero, codes);
   if (run < Vec::kLanes) {
     return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {
@@ -190,8 +213,8 @@ void quantize_runs(const float* x, int64_t n, int64_t run, const float* scale, c
 // ---- dequantize -------------------------------------------------------------------------------------------------
 
 template <class Code, class Decoder>
-void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale,
-                                       const float* zero, float* out) {
+void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const float* scale, const float* zero,
+                         float* out) {
   if (n < Vec::kLanes) {
     const int rest = int(n);
     if (rest == 0) return;
@@ -205,8 +228,8 @@ void dequantize_elements(Decoder decoder, const Code* codes, int64_t n, const fl
 }
 
 template <class Code, class Decoder>
-void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale,
-                                   const float* zero, float* out) {
+void dequantize_with(Decoder decoder, const Code* codes, int64_t n, int64_t run, const float* scale, const float* zero,
+                     float* out) {
   if (run == 1) return dequantize_elements(decoder, codes, n, scale, zero, out);
   if (run < Vec::kLanes) {
     return each_short_runs(n, run, scale, zero, [&](int64_t i, int64_t length, const float* s, const float* z) {

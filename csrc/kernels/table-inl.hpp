@@ -9,11 +9,15 @@
 #include "floats-inl.hpp"
 #include "gemm-inl.hpp"
 #include "gemm_float-inl.hpp"
+#include "histogram-inl.hpp"
+#include "hqq-inl.hpp"
 #include "panel-inl.hpp"
 #include "params-inl.hpp"
 #include "prepare-inl.hpp"
 #include "quantize-inl.hpp"
+#include "search-inl.hpp"
 #include "stream-inl.hpp"
+#include "sum-inl.hpp"
 
 #define LOWBIT_PASTE(a, b) a##b
 #define LOWBIT_TABLE(isa) LOWBIT_PASTE(kernels_, isa)
@@ -36,6 +40,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::encode_floats,
     LOWBIT_ISA::decode_floats,
     LOWBIT_ISA::stream,
+    LOWBIT_ISA::stream_fence,
     LOWBIT_ISA::Tile::kBytesPerK,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,
@@ -51,6 +56,15 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::fake_quantize_runs,
     LOWBIT_ISA::fake_quantize_gradient_runs,
     LOWBIT_ISA::add_lanes,
+    LOWBIT_ISA::search_load,
+    LOWBIT_ISA::search_start,
+    LOWBIT_ISA::search_fit,
+    LOWBIT_ISA::search_refine,
+    LOWBIT_ISA::search_error,
+    LOWBIT_ISA::search_best,
+    LOWBIT_ISA::histogram,
+    LOWBIT_ISA::absolute_sum,
+    LOWBIT_ISA::hqq_zero,
 };
 // clang-format on
 

@@ -2,6 +2,7 @@
 #include "../context.hpp"
 #include "../error.hpp"
 #include "runs.hpp"
+#include "stream.hpp"
 
 namespace lowbit {
 namespace {
@@ -27,15 +28,25 @@ lowbit_status check_bits(int bits, int64_t rows, int64_t row_length, const void*
   return LOWBIT_OK;
 }
 
-// f(offset in codes, offset in packed bytes, number of codes)
+// Packs or unpacks: f(offset in codes, offset in packed bytes, number of codes, where to write them).
 template <typename F>
-void each_span(const Context& context, const Rows& rows, int bits, F f) {
-  constexpr int64_t kSpan = 32768;  // a multiple of 8, so that spans begin on a byte
+void each_piece(const Context& context, const Rows& rows, int bits, bool packs, uint8_t* out, F f) {
+  constexpr int64_t kSpan = 32768;  // multiples of 8, so that they begin on a byte
+  constexpr int64_t kPiece = 1024;  // no more, and reading goes on while the last piece is being stored
+  const bool streamed = rows.count * (packs ? rows.bytes : rows.length) >= kStreamBytes;
+  const int64_t most = streamed ? kPiece : kSpan;
   const int64_t per_row = ceil_div(rows.length, kSpan);
   parallel_items(context, rows.count * per_row, std::min(rows.length, kSpan), [&](int64_t first, int64_t last) {
+    const auto code_at = [&](int64_t item) { return item / per_row * rows.length + item % per_row * kSpan; };
+    const auto byte_at = [&](int64_t item) { return item / per_row * rows.bytes + item % per_row * kSpan / 8 * bits; };
+    Writer writer(*context.kernels, streamed, out + (packs ? byte_at(first) : code_at(first)));
     for (int64_t item = first; item < last; ++item) {
-      const int64_t row = item / per_row, begin = item % per_row * kSpan;
-      f(row * rows.length + begin, row * rows.bytes + begin / 8 * bits, std::min(kSpan, rows.length - begin));
+      const int64_t end = std::min(kSpan, rows.length - item % per_row * kSpan);
+      for (int64_t begin = 0; begin < end; begin += most) {
+        const int64_t n = std::min(most, end - begin);
+        writer.write(packs ? ceil_div(n * bits, 8) : n,
+                     [&](uint8_t* to) { f(code_at(item) + begin, byte_at(item) + begin / 8 * bits, n, to); });
+      }
     }
   });
 }
@@ -51,8 +62,8 @@ lowbit_status lowbit_pack_bits(const lowbit_context* opaque, int bits, int64_t r
   if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
   Rows shape;
   if (const lowbit_status status = check_bits(bits, rows, row_length, codes, packed, &shape, error)) return status;
-  each_span(context, shape, bits, [&](int64_t code, int64_t byte, int64_t n) {
-    context.kernels->pack_bits(codes + code, n, bits, packed + byte);
+  each_piece(context, shape, bits, true, packed, [&](int64_t code, int64_t, int64_t n, uint8_t* to) {
+    context.kernels->pack_bits(codes + code, n, bits, to);
   });
   return ok(error);
 }
@@ -63,8 +74,8 @@ lowbit_status lowbit_unpack_bits(const lowbit_context* opaque, int bits, int sig
   if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
   Rows shape;
   if (const lowbit_status status = check_bits(bits, rows, row_length, codes, packed, &shape, error)) return status;
-  each_span(context, shape, bits, [&](int64_t code, int64_t byte, int64_t n) {
-    context.kernels->unpack_bits(packed + byte, n, bits, sign_extend, codes + code);
+  each_piece(context, shape, bits, false, codes, [&](int64_t, int64_t byte, int64_t n, uint8_t* to) {
+    context.kernels->unpack_bits(packed + byte, n, bits, sign_extend, to);
   });
   return ok(error);
 }

@@ -154,8 +154,8 @@ lowbit_status lowbit_choose_params(const lowbit_context* opaque, const lowbit_ch
   }
   const int64_t count = args->count;
   ParamRule rule;
-  if (const lowbit_status status = make_rule(*format, args->convention, scale_type,
-                                             args->zero_point != nullptr || count == 0, &rule, error)) {
+  if (const lowbit_status status =
+          make_rule(*format, args->convention, scale_type, args->zero_point != nullptr || count == 0, &rule, error)) {
     return status;
   }
   if (count < 0) {

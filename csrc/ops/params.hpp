@@ -1,7 +1,9 @@
 // Scale and zero point from ranges (docs/numerics.md, "Ranges and parameters").
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <limits>
 
 #include "../context.hpp"
 #include "../formats/registry.hpp"
@@ -31,6 +33,18 @@ lowbit_status make_rule(const Format& format, lowbit_convention convention, cons
 
 // The first of `count` scales that is not finite, or count.
 int64_t first_misfit(const float* scale, int64_t count);
+
+// The lowest parameter whose scale did not fit, from any thread.
+struct Misfit {
+  std::atomic<int64_t> param{std::numeric_limits<int64_t>::max()};
+
+  void note(int64_t p) {
+    int64_t lowest = param.load(std::memory_order_relaxed);
+    while (p < lowest && !param.compare_exchange_weak(lowest, p, std::memory_order_relaxed)) {
+    }
+  }
+  bool any() const { return param.load() != std::numeric_limits<int64_t>::max(); }
+};
 
 lowbit_status fail_misfit(const ScaleType& scale_type, int64_t i, lowbit_error* error);
 

@@ -11,6 +11,7 @@
 #include "../formats/registry.hpp"
 #include "params.hpp"
 #include "runs.hpp"
+#include "stream.hpp"
 
 namespace lowbit {
 namespace {
@@ -27,29 +28,40 @@ struct Job {
   lowbit_type zero_type;
   const void* zero_point;
   int64_t row_bytes;  // of codes
+  bool streamed;      // the result is larger than the caches
 
   int64_t code_offset(int64_t row, int64_t begin) const { return row * row_bytes + begin * format->bits / 8; }
   bool fraction() const { return zero_type == LOWBIT_FLOAT32; }
+  bool plain_scale() const { return scale_type.type == LOWBIT_FLOAT32 && scale_type.global_scale == 1.0f; }
 
   // x / scale must be a number, a zero point a code or a finite number; negative scales are for signed_max.
-  bool usable(float s, bool may_be_negative) const { return std::isfinite(s) && (s > 0 || (may_be_negative && s < 0)); }
+  bool usable(float s, bool may_be_negative) const {
+    const float magnitude = may_be_negative ? std::fabs(s) : s;
+    return (magnitude > 0) & (magnitude <= std::numeric_limits<float>::max());
+  }
   bool usable_zero(float z) const {
     return fraction() ? std::isfinite(z) : z >= float(format->qmin()) && z <= float(format->qmax());
   }
 };
 
-// The parameters of some runs, as kernels take them.
+// The parameters of some runs, as kernels take them: where they are, or decoded into a buffer.
 struct ChunkParams {
-  alignas(64) float scale[kChunk];
-  alignas(64) float zero[kChunk];
+  const float* scale;
+  const float* zero;
+  alignas(64) float scales[kChunk];
+  alignas(64) float zeros[kChunk];
 
   // `count` runs of a row, the first of which is j.
   void read(const Job& job, int64_t row, int64_t j, int64_t count) {
     int64_t p = job.map.first_param(row, j);
+    scale = scales;
+    zero = job.zero_point ? zeros : nullptr;
+    if (job.plain_scale() && p + count <= job.map.params) scale = static_cast<const float*>(job.scale) + p;
+    if (scale != scales && !zero) return;
     for (int64_t done = 0; done < count; p = 0) {
       const int64_t n = std::min(count - done, job.map.params - p);
-      read_scales(*job.context.kernels, job.scale_type, job.scale, p, n, scale + done);
-      if (job.zero_point) read_zeros(job, p, n, zero + done);
+      if (scale == scales) read_scales(*job.context.kernels, job.scale_type, job.scale, p, n, scales + done);
+      if (zero) read_zeros(job, p, n, zeros + done);
       done += n;
     }
   }
@@ -68,39 +80,53 @@ struct ChunkParams {
 template <typename F>
 void each_runs(const Job& job, int64_t row, int64_t begin, int64_t end, F kernel) {
   ChunkParams params;  // not initialized: only what is read into it is used
-  const float* zero = job.zero_point ? params.zero : nullptr;
   const int64_t run = job.map.run, j = begin / run;
   const int64_t head = std::min((run - begin % run) % run, end - begin);
   if (head > 0) {
     params.read(job, row, j, 1);
-    kernel(int64_t{0}, head, head, params.scale, zero);
+    kernel(int64_t{0}, head, head, params.scale, params.zero);
   }
   const int64_t rest = end - begin - head;
   if (rest > 0) {
     params.read(job, row, (begin + head) / run, ceil_div(rest, run));
-    kernel(head, rest, run, params.scale, zero);
+    kernel(head, rest, run, params.scale, params.zero);
   }
 }
+
+// Given scales on the way: not at all, finite and above 0, or finite and not 0.
+enum class Check { kNone, kPositive, kSigned };
 
 // Codes of a chunk before they are packed.
 struct ChunkCodes {
   alignas(64) uint8_t bytes[kChunk];
 };
 
-// False where a parameter cannot be used; what is written then means nothing.
-bool quantize_chunk(const Job& job, bool may_be_negative, const float* x, int64_t row, int64_t begin, int64_t end,
+// Asks for the n floats at x, which may be past the end: the CPU's own prefetching stops while a chunk is worked on.
+inline void prefetch(const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i);
+}
+
+// Whether the parameters of all runs of a chunk can be used.
+bool are_usable(const Job& job, int64_t count, const float* scale, const float* zero, bool may_be_negative) {
+  bool good = true;
+  for (int64_t i = 0; i < count; ++i) good &= job.usable(scale[i], may_be_negative);
+  for (int64_t i = 0; zero && i < count; ++i) good &= job.usable_zero(zero[i]);
+  return good;
+}
+
+// Codes of the elements [begin, end) of a row, at most kChunk, to `out`. False where `check` finds a parameter that
+// cannot be used; what is written then means nothing.
+bool quantize_chunk(const Job& job, Check check, const float* x, int64_t row, int64_t begin, int64_t end,
                     uint8_t* out) {
   const Kernels& kernels = *job.context.kernels;
   bool good = true;
   ChunkCodes buffer;
-  out += job.code_offset(row, begin);
-  uint8_t* codes = job.format->packed() ? buffer.bytes : out;
+  uint8_t* const codes = job.format->packed() ? buffer.bytes : out;
   x += row * job.map.row_length + begin;
+  prefetch(x + (end - begin), end - begin);
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
-    for (int64_t i = 0, count = ceil_div(n, run); i < count; ++i) {
-      good &= job.usable(scale[i], may_be_negative) && (!zero || job.usable_zero(zero[i]));
-    }
+    if (check != Check::kNone) good &= are_usable(job, ceil_div(n, run), scale, zero, check == Check::kSigned);
     kernels.quantize_runs(x + at, n, run, scale, zero, job.fraction(), job.format->coder, codes + at * bytes);
   });
   if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
@@ -115,7 +141,6 @@ void dequantize_chunk(const Job& job, const uint8_t* codes, int64_t row, int64_t
     kernels.unpack_bits(codes, end - begin, job.format->bits, job.format->is_signed(), buffer.bytes);
     codes = buffer.bytes;
   }
-  out += row * job.map.row_length + begin;
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
     kernels.dequantize_runs(codes + at * bytes, n, run, scale, zero, job.format->coder, out + at);
@@ -137,32 +162,39 @@ void each_piece(const Job& job, int64_t size, F f) {
   });
 }
 
-// Chunks hold whole runs where runs are short.
-template <typename F>
-void each_chunk(const Job& job, F f) {
+// Elements in a chunk: whole runs where runs are short, a multiple of 8.
+int64_t chunk_length(const Job& job) {
   const int64_t unit = job.map.run < kChunk ? std::lcm(job.map.run, int64_t{8}) : kChunk;
-  each_piece(job, unit < kChunk ? kChunk / unit * unit : kChunk, f);
+  return unit < kChunk ? kChunk / unit * unit : kChunk;
 }
 
-bool quantize_given(const Job& job, bool may_be_negative, const float* x, uint8_t* codes) {
+// Writes the codes of the elements [begin, end) of a row through a buffer, a chunk at a time: f(begin, end, to).
+template <typename F>
+void write_codes(const Job& job, int64_t row, int64_t begin, int64_t end, int64_t chunk, uint8_t* codes, F f) {
+  const int64_t bits = job.format->bits;
+  write_through(*job.context.kernels, job.streamed, codes + job.code_offset(row, begin),
+                ceil_div((end - begin) * bits, 8), [&](uint8_t* to) {
+                  for (int64_t at = begin; at < end; at += chunk) {
+                    f(at, std::min(end, at + chunk), to + (at - begin) * bits / 8);
+                  }
+                });
+}
+
+// Chunks whose codes fill the buffer that they are written through.
+int64_t chunks_in_buffer(const Job& job, int64_t chunk) {
+  return std::max<int64_t>(1, kStreamChunk * 8 / job.format->bits / chunk);
+}
+
+bool quantize_given(const Job& job, Check check, const float* x, uint8_t* codes) {
   std::atomic<bool> good{true};
-  each_chunk(job, [&](int64_t row, int64_t begin, int64_t end) {
-    if (!quantize_chunk(job, may_be_negative, x, row, begin, end, codes)) good.store(false, std::memory_order_relaxed);
+  const int64_t chunk = chunk_length(job);
+  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
+    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
+      if (!quantize_chunk(job, check, x, row, from, to, out)) good.store(false, std::memory_order_relaxed);
+    });
   });
   return good;
 }
-
-// The lowest parameter whose scale did not fit, from any thread.
-struct Misfit {
-  std::atomic<int64_t> param{std::numeric_limits<int64_t>::max()};
-
-  void note(int64_t p) {
-    int64_t lowest = param.load(std::memory_order_relaxed);
-    while (p < lowest && !param.compare_exchange_weak(lowest, p, std::memory_order_relaxed)) {
-    }
-  }
-  bool any() const { return param.load() != std::numeric_limits<int64_t>::max(); }
-};
 
 // Chooses the parameters of `count` runs from `first` on and stores them.
 struct ParamWriter {
@@ -175,7 +207,8 @@ struct ParamWriter {
   // scales: room for `count` floats, and gets them
   void write(const float* minimum, const float* maximum, int64_t first, int64_t count, float* scales, float* zeros) {
     job.context.kernels->choose_params(minimum, maximum, count, rule,
-                                       static_cast<uint8_t*>(scale) + first * job.scale_type.bytes(), scales, zeros);
+                                       static_cast<uint8_t*>(scale) + first * job.scale_type.bytes(), scales,
+                                       zero_point ? zeros : nullptr);
     if (const int64_t bad = first_misfit(scales, count); bad < count) misfit.note(first + bad);
     if (!zero_point) return;
     uint8_t* to = static_cast<uint8_t*>(zero_point) + first;
@@ -183,29 +216,54 @@ struct ParamWriter {
   }
 };
 
-// Range, parameters and codes of a few runs at a time.
+// Range, parameters and codes of whole runs, at most kChunk elements.
+void quantize_runs_found(const Job& job, ParamWriter* writer, const float* x, int64_t row, int64_t begin, int64_t end,
+                         uint8_t* out) {
+  const Kernels& kernels = *job.context.kernels;
+  float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
+  const int64_t run = job.map.run, n = end - begin, count = ceil_div(n, run);
+  x += row * job.map.row_length + begin;
+  prefetch(x + n, n);
+  kernels.range_runs(x, n, run, minimum, maximum);
+  finish_ranges(count, minimum, maximum);
+  writer->write(minimum, maximum, job.map.first_param(row, begin / run), count, scale, zero);
+  ChunkCodes buffer;
+  uint8_t* const codes = job.format->packed() ? buffer.bytes : out;
+  kernels.quantize_runs(x, n, run, scale, job.zero_point ? zero : nullptr, 0, job.format->coder, codes);
+  if (job.format->packed()) kernels.pack_bits(buffer.bytes, n, job.format->bits, out);
+}
+
+// The same for a run, or the few until one begins on a byte, that no chunk holds: its data is read twice.
+void quantize_long_found(const Job& job, ParamWriter* writer, const float* x, int64_t row, int64_t begin, int64_t end,
+                         uint8_t* codes) {
+  const int64_t run = job.map.run;
+  for (int64_t at = begin; at < end; at += run) {
+    const int64_t n = std::min(run, end - at);
+    float minimum, maximum, scale, zero;
+    job.context.kernels->range_runs(x + row * job.map.row_length + at, n, n, &minimum, &maximum);
+    finish_ranges(1, &minimum, &maximum);
+    writer->write(&minimum, &maximum, job.map.first_param(row, at / run), 1, &scale, &zero);
+  }
+  const int64_t piece = kChunk * chunks_in_buffer(job, kChunk);
+  for (int64_t at = begin; at < end; at += piece) {
+    write_codes(job, row, at, std::min(end, at + piece), kChunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
+      quantize_chunk(job, Check::kNone, x, row, from, to, out);
+    });
+  }
+}
+
 void quantize_found(const Job& job, ParamWriter* writer, const float* x, uint8_t* codes) {
-  const int64_t run = job.map.run, aligned = aligned_runs(job);
-  const int64_t runs = std::max(aligned, kChunk / run / aligned * aligned);
-  each_piece(job, runs * run, [&](int64_t row, int64_t begin, int64_t end) {
-    float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
-    const float* from = x + row * job.map.row_length + begin;
-    const int64_t count = ceil_div(end - begin, run), first = job.map.first_param(row, begin / run);
-    const Kernels& kernels = *job.context.kernels;
-    kernels.range_runs(from, end - begin, run, minimum, maximum);
-    finish_ranges(count, minimum, maximum);
-    writer->write(minimum, maximum, first, count, scale, zero);
-    if (end - begin > kChunk) {  // one long run
-      for (int64_t at = begin; at < end; at += kChunk) {
-        quantize_chunk(job, true, x, row, at, std::min(end, at + kChunk), codes);
-      }
-      return;
-    }
-    ChunkCodes buffer;
-    uint8_t* const out = codes + job.code_offset(row, begin);
-    uint8_t* const to = job.format->packed() ? buffer.bytes : out;
-    kernels.quantize_runs(from, end - begin, run, scale, job.zero_point ? zero : nullptr, 0, job.format->coder, to);
-    if (job.format->packed()) kernels.pack_bits(buffer.bytes, end - begin, job.format->bits, out);
+  const int64_t unit = aligned_runs(job) * job.map.run;
+  if (unit > kChunk) {
+    return each_piece(job, unit, [&](int64_t row, int64_t begin, int64_t end) {
+      quantize_long_found(job, writer, x, row, begin, end, codes);
+    });
+  }
+  const int64_t chunk = kChunk / unit * unit;
+  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
+    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
+      quantize_runs_found(job, writer, x, row, from, to, out);
+    });
   });
 }
 
@@ -262,23 +320,22 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, const vo
   return LOWBIT_OK;
 }
 
-// Says which of the given parameters cannot be used.
-lowbit_status fail_params(const Job& job, bool may_be_negative, lowbit_error* error) {
-  ChunkParams params;
+// Fails if one of the given parameters cannot be used.
+lowbit_status check_params(const Job& job, bool may_be_negative, lowbit_error* error) {
   const Format& f = *job.format;
   for (int64_t i = 0; i < job.map.params; ++i) {
-    read_scales(*job.context.kernels, job.scale_type, job.scale, i, 1, params.scale);
-    if (!job.usable(*params.scale, may_be_negative)) {
-      return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values other than 0%s",
-                  double(*params.scale), static_cast<long long>(i),
-                  may_be_negative ? "" : ", above 0 unless the convention is signed_max");
+    float scale, zero = 0;
+    read_scales(*job.context.kernels, job.scale_type, job.scale, i, 1, &scale);
+    if (job.zero_point) ChunkParams::read_zeros(job, i, 1, &zero);
+    if (!job.usable(scale, may_be_negative)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "scale: got %g at %lld, expected finite values %s", double(scale),
+                  static_cast<long long>(i),
+                  may_be_negative ? "other than 0" : "above 0 (convention signed_max: not 0)");
     }
-    if (!job.zero_point) continue;
-    ChunkParams::read_zeros(job, i, 1, params.zero);
-    if (!job.usable_zero(*params.zero)) {
-      return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d",
-                  double(*params.zero), static_cast<long long>(i), job.fraction() ? "finite values around codes" : "codes",
-                  f.name, f.qmin(), f.qmax());
+    if (job.zero_point && !job.usable_zero(zero)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "zero_point: got %g at %lld, expected %s of %s, %d to %d", double(zero),
+                  static_cast<long long>(i), job.fraction() ? "finite values around codes" : "codes", f.name, f.qmin(),
+                  f.qmax());
     }
   }
   return LOWBIT_OK;
@@ -291,14 +348,20 @@ using namespace lowbit;
 
 lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args, lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_quantize_args", error)) return status;
-  Job job;
+  Job job = {};
   int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, args->x, "x", &job, &elements, error)) return status;
   uint8_t* codes = static_cast<uint8_t*>(args->codes);
+  job.streamed = is_streamed(elements * job.format->bits / 8);
   if (!args->find_params) {
     if (elements == 0) return ok(error);
     const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
-    if (!quantize_given(job, may_be_negative, args->x, codes)) return fail_params(job, may_be_negative, error);
+    if (job.map.params * 64 <= elements) {  // the few that many elements share are checked first
+      if (const lowbit_status status = check_params(job, may_be_negative, error)) return status;
+      quantize_given(job, Check::kNone, args->x, codes);
+    } else if (!quantize_given(job, may_be_negative ? Check::kSigned : Check::kPositive, args->x, codes)) {
+      return check_params(job, may_be_negative, error);  // says which
+    }
     return ok(error);
   }
 
@@ -323,7 +386,7 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
   // Fewer runs than keep all threads busy, and long enough to be worth sharing.
   if (runs < 2 * job.context.max_threads && elements / runs > 32768) {
     find_params(job, &writer, args->x);
-    quantize_given(job, true, args->x, codes);
+    quantize_given(job, Check::kNone, args->x, codes);
   } else {
     quantize_found(job, &writer, args->x, codes);
   }
@@ -333,12 +396,16 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
 lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
                                 lowbit_error* error) {
   if (const lowbit_status status = check_size(args, "lowbit_dequantize_args", error)) return status;
-  Job job;
+  Job job = {};
   int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, args->out, "out", &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
   const uint8_t* codes = static_cast<const uint8_t*>(args->codes);
-  each_chunk(
-      job, [&](int64_t row, int64_t begin, int64_t end) { dequantize_chunk(job, codes, row, begin, end, args->out); });
+  job.streamed = is_streamed(elements * int64_t(sizeof(float)));
+  each_piece(job, chunk_length(job), [&](int64_t row, int64_t begin, int64_t end) {
+    float* const out = args->out + row * job.map.row_length + begin;
+    write_through(*job.context.kernels, job.streamed, out, (end - begin) * int64_t(sizeof(float)),
+                  [&](uint8_t* to) { dequantize_chunk(job, codes, row, begin, end, reinterpret_cast<float*>(to)); });
+  });
   return ok(error);
 }

@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 8;
+  static constexpr bool kEmulated = false;
   using F = __m256;
   using I = __m256i;
   using M = __m256;
@@ -127,6 +128,19 @@ struct Vec {
 
   static LOWBIT_INLINE void stream(void* p, I a) { _mm256_stream_si256(static_cast<__m256i*>(p), a); }
   static LOWBIT_INLINE void fence() { _mm_sfence(); }
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F quads[2];  // lane by lane of 128 bits: rows 4 i … 4 i + 3
+    LOWBIT_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const F a = fn(_mm256_unpacklo_ps(v[4 * i], v[4 * i + 1]), _mm256_unpackhi_ps(v[4 * i], v[4 * i + 1]));
+      const F b = fn(_mm256_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]), _mm256_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]));
+      const __m256d c = _mm256_castps_pd(a), d = _mm256_castps_pd(b);
+      quads[i] = fn(_mm256_castpd_ps(_mm256_unpacklo_pd(c, d)), _mm256_castpd_ps(_mm256_unpackhi_pd(c, d)));
+    }
+    return fn(_mm256_permute2f128_ps(quads[0], quads[1], 0x20), _mm256_permute2f128_ps(quads[0], quads[1], 0x31));
+  }
 
   static LOWBIT_INLINE int32_t reduce_add(I a) {
     __m128i r = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));

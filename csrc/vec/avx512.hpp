@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 16;
+  static constexpr bool kEmulated = false;
   using F = __m512;
   using I = __m512i;
   using M = __mmask16;
@@ -110,6 +111,21 @@ struct Vec {
 
   static LOWBIT_INLINE void stream(void* p, I a) { _mm512_stream_si512(static_cast<__m512i*>(p), a); }
   static LOWBIT_INLINE void fence() { _mm_sfence(); }
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F quads[4];  // lane by lane of 128 bits: rows 4 i … 4 i + 3
+    LOWBIT_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const F a = fn(_mm512_unpacklo_ps(v[4 * i], v[4 * i + 1]), _mm512_unpackhi_ps(v[4 * i], v[4 * i + 1]));
+      const F b = fn(_mm512_unpacklo_ps(v[4 * i + 2], v[4 * i + 3]), _mm512_unpackhi_ps(v[4 * i + 2], v[4 * i + 3]));
+      const __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
+      quads[i] = fn(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+    }
+    const F low = fn(_mm512_shuffle_f32x4(quads[0], quads[1], 0x88), _mm512_shuffle_f32x4(quads[0], quads[1], 0xdd));
+    const F high = fn(_mm512_shuffle_f32x4(quads[2], quads[3], 0x88), _mm512_shuffle_f32x4(quads[2], quads[3], 0xdd));
+    return fn(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  }
 
   static LOWBIT_INLINE int32_t reduce_add(I a) { return _mm512_reduce_add_epi32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return _mm512_reduce_max_epi32(a); }

@@ -10,6 +10,7 @@
 
 struct Vec {
   static constexpr int kLanes = 4;
+  static constexpr bool kEmulated = false;
   using F = float32x4_t;
   using I = int32x4_t;
   using M = uint32x4_t;
@@ -139,6 +140,13 @@ struct Vec {
   // no intrinsic of gcc's for stnp, and ARM's write-allocate turns itself off in long streams
   static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
   static LOWBIT_INLINE void fence() {}
+
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    const float64x2_t a = vreinterpretq_f64_f32(fn(vzip1q_f32(v[0], v[1]), vzip2q_f32(v[0], v[1])));
+    const float64x2_t b = vreinterpretq_f64_f32(fn(vzip1q_f32(v[2], v[3]), vzip2q_f32(v[2], v[3])));
+    return fn(vreinterpretq_f32_f64(vzip1q_f64(a, b)), vreinterpretq_f32_f64(vzip2q_f64(a, b)));
+  }
 
   static LOWBIT_INLINE int32_t reduce_add(I a) { return vaddvq_s32(a); }
   static LOWBIT_INLINE int32_t reduce_max(I a) { return vmaxvq_s32(a); }

@@ -35,6 +35,7 @@ LOWBIT_INLINE float fused(float a, float b, float c) {
 
 struct Vec {
   static constexpr int kLanes = LOWBIT_LANES;
+  static constexpr bool kEmulated = true;  // a plain 64-bit word is faster than lanes that hold bytes
   struct F {
     float v[kLanes];
   };
@@ -284,6 +285,22 @@ struct Vec {
   // fence() comes before another thread is told
   static LOWBIT_INLINE void stream(void* p, I a) { istore(p, a); }
   static LOWBIT_INLINE void fence() {}
+
+  // lane i = fn over the lanes of v[i]; fn is min or max
+  template <class Fn>
+  static LOWBIT_INLINE F fold_rows(const F (&v)[kLanes], Fn fn) {
+    F r;
+    for (int i = 0; i < kLanes; ++i) {
+      F one = v[i];
+      for (int width = kLanes / 2; width > 0; width /= 2) {
+        F other = one;
+        for (int j = 0; j < width; ++j) other.v[j] = one.v[j + width];
+        one = fn(one, other);
+      }
+      r.v[i] = one.v[0];
+    }
+    return r;
+  }
 
   // across lanes
   static LOWBIT_INLINE int32_t reduce_add(I a) {

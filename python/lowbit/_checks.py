@@ -124,3 +124,13 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Mappi
         if array is not None and overlaps(out, array):
             raise ValueError(f"out: shares memory with {name}, expected an array of its own")
     return out
+
+
+def contiguous_output(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Mapping[str, Array | None]
+) -> Array:
+    """output() for functions that fill out as one block."""
+    output(out, shape, dtype, inputs)
+    if not out.flags.c_contiguous:
+        raise ValueError(f"out: strides {out.strides}, expected a C-contiguous array")
+    return out  # type: ignore[no-any-return]  # output() has checked it

@@ -82,9 +82,7 @@ def _row(
     has_global_scale: bool,
 ) -> Format:
     scale_dtype = next((dtype for dtype, number in TYPES.items() if number == scale_type), None)
-    return Format(
-        name, id, bits, KINDS[kind], qmin, qmax, max_value, group_size or None, scale_dtype, has_global_scale
-    )
+    return Format(name, id, bits, KINDS[kind], qmin, qmax, max_value, group_size or None, scale_dtype, has_global_scale)
 
 
 FORMATS = {row[0]: _row(*row) for row in _core.formats()}

@@ -65,7 +65,9 @@ def make_layout(
     given = {"axis": axis, "group_size": group_size, "block_shape": block_shape}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
-        raise ValueError(f"{names[0]}: {given[names[0]]} together with {names[1]} {given[names[1]]}, expected one of them")
+        raise ValueError(
+            f"{names[0]}: {given[names[0]]} together with {names[1]} {given[names[1]]}, expected one of them"
+        )
     ndim = len(shape)
     if names and ndim == 0:
         raise ValueError(f"{names[0]}: {given[names[0]]} for a 0-d array, expected None")
@@ -80,8 +82,8 @@ def make_layout(
     if block_shape is not None:
         if ndim != 2:
             raise ValueError(f"block_shape: {block_shape} for an array of shape {shape}, expected 2 dimensions")
-        if not isinstance(block_shape, tuple) or len(block_shape) != 2:
-            raise TypeError(f"block_shape: {block_shape!r}, expected a tuple of two integers, (rows, columns)")
+        if len(block_shape) != 2:
+            raise ValueError(f"block_shape: {block_shape!r}, expected two integers, (rows, columns)")
         rows, columns = (integer("block_shape", size, 1, 2**63 - 1) for size in block_shape)
         block_shape = rows, columns
     return Layout(shape, axis, group_size, block_shape)

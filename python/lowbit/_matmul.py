@@ -194,7 +194,7 @@ def _activation_params(x: QuantizedArray, rows: int) -> tuple[Array, Array | Non
     """Scale, zero point and act_group_size of an 8-bit x, as lowbit_matmul_args has them."""
     if x.format not in EIGHT_BITS:
         raise ValueError(f"x: a QuantizedArray of {x.format}, expected int8 or uint8")
-    scale, zero_point, group = x.scale, x.zero_points(), -1
+    scale, zero_point, group = x.decoded_scale(), x.zero_points(), -1
     if x.axis is not None:
         if x.axis == x.ndim - 1:
             raise ValueError(f"x: axis={x.axis}, one scale for each k, expected one scale, a leading axis or groups")

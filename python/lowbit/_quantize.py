@@ -131,7 +131,7 @@ def quantize(
         dtype = _scale_type(scale_dtype, fmt)
         has_zero = fmt.kind == "integer" and not (symmetric and fmt.signed)
         target = _target(out, fmt, layout, dtype, has_zero)
-        scales = np.empty(layout.scale_shape, dtype) if target is None else target.scale
+        scales = np.empty(layout.scale_shape, dtype) if target is None else target.decoded_scale()
         zeros = np.empty(layout.scale_shape, fmt.dtype) if has_zero else None
 
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
@@ -161,9 +161,9 @@ def quantize(
     stored = stored_zero_point(zeros, fmt, layout)
     if target is None:
         return QuantizedArray._trusted(codes, nested if double_quantize else scales, stored, multiplier, fmt, layout)
-    if scale is not None:
-        np.copyto(target.scale, scales)
-    if stored is not None:
+    if scale is not None and scales is not target.scale:
+        np.copyto(target.decoded_scale(), scales)
+    if stored is not None and target.zero_point is not None:
         np.copyto(target.zero_point, stored)
     target.global_scale = multiplier
     return target
@@ -203,7 +203,9 @@ def _target(
     if not isinstance(out, QuantizedArray):
         raise TypeError(f"out: {type(out).__name__}, expected a QuantizedArray")
     if isinstance(out.scale, QuantizedArray) or (out._format, out._layout) != (fmt, layout):
-        raise ValueError(f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}")
+        raise ValueError(
+            f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}"
+        )
     if out.scale.dtype != scale_dtype or (out.zero_point is not None) != has_zero:
         zero = "with" if has_zero else "without"
         raise ValueError(f"out: {out!r}, expected {scale_dtype} scales, {zero} zero points")

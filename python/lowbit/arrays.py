@@ -35,7 +35,11 @@ def check_scale_form(scale: Any, format: Format, layout: Layout) -> Array:
 def check_scale_values(scale: Array, *, positive: bool = False) -> Array:
     """Finite, not zero and, if asked, not negative."""
     values = scale.astype(np.float32, copy=False)
-    for bad, what in ((~np.isfinite(values), "finite"), (values == 0, "non-zero"), (positive & (values < 0), "positive")):
+    for bad, what in (
+        (~np.isfinite(values), "finite"),
+        (values == 0, "non-zero"),
+        (positive & (values < 0), "positive"),
+    ):
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ValueError(f"scale: {values[at]} at index {at}, expected every scale to be finite and {what}")
@@ -117,9 +121,7 @@ def check_codes(codes: Array, format: Format, layout: Layout) -> Array:
     typed("codes", codes, [format.codes_dtype])
     expected = codes_shape(format, layout)
     if codes.shape != expected:
-        raise ValueError(
-            f"codes: shape {codes.shape}, expected {expected} for {format.name} of shape {layout.shape}"
-        )
+        raise ValueError(f"codes: shape {codes.shape}, expected {expected} for {format.name} of shape {layout.shape}")
     if format.name == "ternary" and (codes & 0xAA & ~(codes << 1)).any():  # the code 10, -2
         raise ValueError("codes: -2 among them, expected -1, 0 and 1 for ternary")
     return contiguous(codes)
@@ -136,7 +138,7 @@ class QuantizedArray:
 
     Args:
         codes: as stored. 8 bits: int8, uint8 or the ml_dtypes float of the array's shape; 16 bits: float16 or
-            bfloat16. Below: uint8, packed along the last axis as ``pack_bits`` does, shape (..., ceil(last * bits / 8)).
+            bfloat16. Below: uint8, packed along the last axis as ``pack_bits`` does: (..., ceil(last * bits / 8)).
         scale: float32, float16, or ml_dtypes' bfloat16, float8_e8m0fnu or float8_e4m3fn; finite, not zero. Shape ()
             for one scale, (shape[axis],) with axis, shape[:-1] + (ceil(last / group_size),) with group_size,
             (ceil(N / rows), ceil(K / columns)) with block_shape. Or a QuantizedArray of these scales, flattened
@@ -286,7 +288,7 @@ class QuantizedArray:
         return codes.reshape(self.shape).view(self._format.dtype)
 
     def zero_points(self) -> Array | None:
-        """The zero points, one per scale and of its shape: int8, uint8, float32 or float16; None where there are none."""
+        """The zero points, one per scale and of its shape: int8, uint8, float32 or float16; None without."""
         zero_point = self.zero_point
         if zero_point is None or has_float_zeros(zero_point) or not zero_points_are_packed(self._format, self._layout):
             return zero_point

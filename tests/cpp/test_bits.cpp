@@ -124,6 +124,31 @@ TEST(bits_rows_through_the_abi) {
   }
 }
 
+// Results large enough for ops/stream.hpp, that begin and end within a line: as the same in pieces that are not.
+TEST(bits_streamed) {
+  const int64_t piece = int64_t{1} << 20, n = 20 * piece + 3;
+  const std::vector<uint8_t> from = random_bytes(size_t(n), 4);
+  std::vector<uint8_t> expected(size_t(n) + 64), out(expected.size());
+  for (const test::Split& split : test::splits()) {
+    for (const int bits : {3, 7, 8}) {
+      const size_t offset = bits == 3 ? 61 : 16;
+      for (const bool packs : {false, true}) {
+        const auto run = [&](int64_t count, int64_t at, uint8_t* to) {
+          const int64_t byte = at / 8 * bits;
+          CHECK_EQ(packs ? lowbit_pack_bits(&split.context, bits, 1, count, from.data() + at, to + byte, nullptr)
+                         : lowbit_unpack_bits(&split.context, bits, 1, 1, count, from.data() + byte, to + at, nullptr),
+                   LOWBIT_OK);
+        };
+        std::fill(expected.begin(), expected.end(), uint8_t{0xee});
+        std::fill(out.begin(), out.end(), uint8_t{0xee});
+        for (int64_t at = 0; at < n; at += piece) run(std::min(piece, n - at), at, expected.data() + offset);
+        run(n, 0, out.data() + offset);
+        CHECK(out == expected);
+      }
+    }
+  }
+}
+
 TEST(bits_refuses) {
   lowbit_context context;
   CHECK_EQ(lowbit_context_init(&context, nullptr, nullptr), LOWBIT_OK);

@@ -108,7 +108,7 @@ typedef enum lowbit_type {
   LOWBIT_FLOAT4_E2M1FN = 16
 } lowbit_type;
 
-typedef int32_t lowbit_format; /* > 0 */
+typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_INT(bits) ((lowbit_format)(bits))         /* int1 … int8 */
 #define LOWBIT_UINT(bits) ((lowbit_format)(16 + (bits))) /* uint1 … uint8 */
 #define LOWBIT_TERNARY ((lowbit_format)32)
@@ -229,8 +229,8 @@ typedef struct lowbit_quantize_args {
   lowbit_type scale_type;
   float global_scale;    /* 0: none */
   void* scale;           /* runs.params values of scale_type */
-  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points that
-                            are no codes, code = clip(round(x / scale + zero)), given ones only */
+  lowbit_type zero_type; /* LOWBIT_INT8 or LOWBIT_UINT8, as the format is signed or not; LOWBIT_FLOAT32: zero points
+                            that are no codes, code = clip(round(x / scale + zero)), given ones only */
   void* zero_point;      /* runs.params values of zero_type; NULL: 0 */
   void* codes;           /* below 8 bits: rows of packed bits, as lowbit_pack_bits writes them; else rows x row_length
                             bytes, or pairs of bytes for floats of 16 bits */
@@ -276,7 +276,8 @@ typedef struct lowbit_cast_args {
   void* out;
   lowbit_rounding rounding;
   int saturate;  /* 1: what is too large, infinity included, becomes the largest number. 0: infinity, or NaN where the
-                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero */
+                    format has none, or the largest number where it has neither. Formats without NaN: NaN becomes a zero
+                  */
   uint64_t seed; /* LOWBIT_STOCHASTIC: equal seeds give equal results on every ISA, with any number of threads */
 } lowbit_cast_args;
 
@@ -318,6 +319,61 @@ typedef struct lowbit_fake_quantize_gradient_args {
 LOWBIT_API lowbit_status lowbit_fake_quantize_gradient(const lowbit_context* context,
                                                        const lowbit_fake_quantize_gradient_args* args,
                                                        lowbit_error* error);
+
+/* ---- calibration: parameters from more than the range; docs/numerics.md, "Calibration" ------------------------ */
+
+typedef struct lowbit_search_args {
+  size_t struct_size;
+  lowbit_format format;
+  lowbit_runs runs;
+  const float* x;               /* rows x row_length, contiguous */
+  const float* importance;      /* finite, at least 0; NULL: 1 */
+  int64_t importance_count;     /* row_length: one for each element of the last axis; rows * row_length: one for each */
+  lowbit_convention convention; /* LOWBIT_ASYMMETRIC: zero points are searched too. LOWBIT_SIGNED_MAX: scales may be
+                                   negative. The others differ in nothing here */
+  lowbit_type scale_type;
+  float global_scale; /* 0: none */
+  void* scale;        /* out: runs.params values of scale_type */
+  void* zero_point;   /* out: runs.params bytes, as in lowbit_choose_args */
+} lowbit_search_args;
+
+/* Scales and zero points of the least squared error, sum of importance * (x - x')^2. Fails, after outputs have been
+ * written, where the scale of an unclipped range does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_search_params(const lowbit_context* context, const lowbit_search_args* args,
+                                              lowbit_error* error);
+
+/* The mean |x| of each parameter's finite elements, 0 where there is none. mean: runs.params. */
+LOWBIT_API lowbit_status lowbit_absmean(const lowbit_context* context, const lowbit_runs* runs, const float* x,
+                                        float* mean, lowbit_error* error);
+
+/* Adds each parameter's finite elements to its counts, params x bins. An element is in bin
+ * floor(x * inverse_width) + bins / 2, or, where absolute is not 0, floor(|x| * inverse_width); what is outside of the
+ * bins is in the nearest. bins: even, 2 to 4096. inverse_width: runs.params, above 0. */
+LOWBIT_API lowbit_status lowbit_histogram(const lowbit_context* context, const lowbit_runs* runs, const float* x,
+                                          int bins, int absolute, const float* inverse_width, int64_t* counts,
+                                          lowbit_error* error);
+
+/* From counts of |x| (params x bins, at most 4096 bins): how many bins to keep so that, the rest clipped and the kept
+ * ones quantized to `levels` levels, the Kullback-Leibler divergence is least; at least `first` of them. kept: params.
+ */
+LOWBIT_API lowbit_status lowbit_entropy(const lowbit_context* context, int64_t params, int bins, const int64_t* counts,
+                                        int levels, int first, int64_t* kept, lowbit_error* error);
+
+typedef struct lowbit_hqq_args {
+  size_t struct_size;
+  lowbit_format format; /* integers */
+  lowbit_runs runs;     /* one parameter for each stretch of memory: groups, rows, or the whole tensor */
+  const float* x;
+  float p, beta, kappa; /* 0.7, 10 and 1.01 in the authors' work */
+  int rounds;           /* 20 */
+  lowbit_type scale_type;
+  void* scale;       /* out: runs.params values of scale_type */
+  float* zero_point; /* out: runs.params; code = clip(round(x / scale + zero_point)) */
+} lowbit_hqq_args;
+
+/* Half-quadratic quantization. Fails, after outputs have been written, where a scale does not fit scale_type. */
+LOWBIT_API lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_args* args,
+                                           lowbit_error* error);
 
 /* ---- packed weights ------------------------------------------------------------------------------------------ */
 

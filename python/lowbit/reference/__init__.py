@@ -7,7 +7,7 @@ scales float32 or float16, results float32 or int32. numpy is all it needs.
 from .bits import pack_bits, unpack_bits
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
-from .formats import code_range
+from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
 from .matmul import matmul_dynamic, matmul_float32, matmul_int, matmul_int8, quantize_activations
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
@@ -16,7 +16,11 @@ __all__ = [
     "activation",
     "choose_params",
     "code_range",
+    "decode",
     "dequantize",
+    "encode",
+    "encode_power",
+    "encode_stochastic",
     "exp",
     "fake_quantize",
     "fake_quantize_gradient",
@@ -25,6 +29,7 @@ __all__ = [
     "matmul_float32",
     "matmul_int",
     "matmul_int8",
+    "numbers",
     "pack_bits",
     "quantize",
     "quantize_activations",

@@ -20,20 +20,31 @@ def group_count(length: int, group_size: int | None) -> int:
     return -(-length // group_length(length, group_size))
 
 
-def spread(values: npt.ArrayLike, shape: tuple[int, ...], axis: int | None, group_size: int | None) -> npt.NDArray[Any]:
+def spread(
+    values: npt.ArrayLike,
+    shape: tuple[int, ...],
+    axis: int | None,
+    group_size: int | None,
+    block_shape: tuple[int, int] | None = None,
+) -> npt.NDArray[Any]:
     """Return values, broadcastable to an array of `shape` so that each element meets its own.
 
-    values: () where axis and group_size are None, (shape[axis],) with axis,
-    shape[:-1] + (ceil(shape[-1] / group_size),) with group_size. ValueError for any other shape.
+    values: () where nothing else is given, (shape[axis],) with axis, shape[:-1] + (ceil(shape[-1] / group_size),) with
+    group_size, (ceil(N / rows), ceil(K / columns)) with block_shape. ValueError for any other shape.
     """
     values = np.asarray(values)
-    if axis is not None and group_size is not None:
-        raise ValueError(f"axis and group_size exclude each other, got axis={axis}, group_size={group_size}")
+    if sum(x is not None for x in (axis, group_size, block_shape)) > 1:
+        raise ValueError(
+            f"axis, group_size and block_shape exclude each other, got axis={axis}, group_size={group_size}, "
+            f"block_shape={block_shape}"
+        )
     expected: tuple[int, ...] = ()
     if axis is not None:
         expected = (shape[axis],)
     elif group_size is not None:
         expected = (*shape[:-1], group_count(shape[-1], group_size))
+    elif block_shape is not None:
+        expected = tuple(group_count(n, size) for n, size in zip(shape, block_shape, strict=True))
     if values.shape != expected:
         raise ValueError(f"scale or zero_point: got shape {values.shape}, expected {expected}")
     if axis is not None:
@@ -41,4 +52,7 @@ def spread(values: npt.ArrayLike, shape: tuple[int, ...], axis: int | None, grou
         return values.reshape(len(values), *[1] * trailing)
     if group_size is not None:
         return np.repeat(values, group_length(shape[-1], group_size), axis=-1)[..., : shape[-1]]
+    if block_shape is not None:
+        rows, columns = block_shape
+        return np.repeat(np.repeat(values, rows, axis=0), columns, axis=1)[: shape[0], : shape[1]]
     return values

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .formats import code_range
+from .formats import FLOATS, TABLES, code_range, element, encode, encode_power, numbers
 from .layout import group_count, group_length
 
 f32 = np.float32
@@ -45,40 +45,70 @@ def choose_params(
     minimum: npt.ArrayLike,
     maximum: npt.ArrayLike,
     scale_dtype: npt.DTypeLike = np.float32,
+    global_scale: float | np.float32 = 1,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Return (scale, zero_point) for finite float32 ranges; both have their shape.
 
-    convention: "asymmetric", "absmax", "full", "signed_max" or "no_clip". scale is of scale_dtype; zero_point is int8
-    for signed formats, uint8 for unsigned ones, and None for a symmetric convention on a signed format (it is 0).
+    convention: "asymmetric", "absmax", "full", "signed_max" or "no_clip"; "absmax" for floats and tables. scale is of
+    scale_dtype; zero_point is int8 for signed formats, uint8 for unsigned ones, and None for floats, tables and a
+    symmetric convention on a signed format (it is 0).
     ValueError for an unknown convention, one that the format does not have, or a scale that overflows scale_dtype.
     """
-    bits, signed, qmin, qmax = code_range(format)
-    code_dtype = np.int8 if signed else np.uint8
     low, high = np.asarray(minimum, f32), np.asarray(maximum, f32)
+    integers = element(format) not in (*FLOATS, *TABLES)
     with np.errstate(all="ignore"):
-        if convention == "asymmetric":
+        if not integers:
+            if convention != "absmax":
+                raise ValueError(f"convention: {convention!r} for {format}, expected 'absmax'")
+            values = numbers(format)
+            largest = f32(values[np.isfinite(values)].max())
+            if np.dtype(scale_dtype).name == "float8_e8m0fnu":
+                largest = f32(2.0 ** np.floor(np.log2(largest)))
+            exact: npt.NDArray[Any] = np.maximum(np.abs(low), np.abs(high)) / largest
+        elif convention == "asymmetric":
+            _, _, qmin, qmax = code_range(format)
             low, high = np.minimum(low, f32(0)), np.maximum(high, f32(0))
             steps = f32(qmax - qmin)
             span = high - low
             exact = np.where(np.isinf(span), high / steps - low / steps, span / steps)
         else:
-            exact = _symmetric_scale(bits, convention, low, high)
-        scale = np.asarray(exact).astype(scale_dtype)
-        if not np.isfinite(scale).all():
-            raise ValueError(f"scale: {np.abs(exact).max()} does not fit scale_dtype {scale.dtype}")
-        scale = np.where(scale == 0, scale.dtype.type(1), scale)
+            exact = _symmetric_scale(format, convention, low, high)
+        scale = _stored(np.asarray(exact / f32(global_scale)), scale_dtype, "up" if integers else "down")
+        if not integers:
+            return scale, None
+        bits, signed, qmin, qmax = code_range(format)
+        code_dtype = np.int8 if signed else np.uint8
         if convention == "asymmetric":
-            point = f32(qmin) - low / scale.astype(f32)
+            point = f32(qmin) - low / (scale.astype(f32) * f32(global_scale))
             return scale, np.clip(np.rint(point), qmin, qmax).astype(code_dtype)
     if signed:
         return scale, None
     return scale, np.full(scale.shape, 2 ** (bits - 1), code_dtype)
 
 
+def _stored(exact: npt.NDArray[np.float32], scale_dtype: npt.DTypeLike, power_rounding: str) -> npt.NDArray[Any]:
+    """Rounded to scale_dtype; 1 where that is 0."""
+    dtype = np.dtype(scale_dtype)
+    exact = np.where(exact == 0, f32(1), exact)
+    if dtype.name == "float8_e8m0fnu":
+        scale = encode_power(exact, power_rounding).view(dtype)
+    elif dtype.name in FLOATS:
+        codes = encode(exact, dtype.name, saturate=False)
+        scale = codes.view(dtype)
+    else:
+        scale = exact.astype(dtype)
+    values = scale.astype(f32)
+    if not np.isfinite(values).all():
+        raise ValueError(f"scale: {np.abs(exact).max()} does not fit scale_dtype {dtype}")
+    return np.where(values == 0, f32(1), values).astype(dtype)
+
+
 def _symmetric_scale(
-    bits: int, convention: str, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
+    format: str, convention: str, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]
 ) -> npt.NDArray[Any]:
-    _, _, qmin, qmax = code_range(f"int{bits}")
+    bits, signed, qmin, qmax = code_range(format)
+    if not signed:  # symmetric conventions mean the signed codes
+        _, _, qmin, qmax = code_range(f"int{bits}")
     if qmax == 0 and convention in ("absmax", "no_clip"):
         raise ValueError(f"convention: {convention!r} has no meaning for a format of one bit")
     magnitude: npt.NDArray[Any] = np.maximum(np.abs(low), np.abs(high))

@@ -1,0 +1,65 @@
+// lowbit_absmean.
+#include "../context.hpp"
+#include "../error.hpp"
+#include "elements.hpp"
+#include "runs.hpp"
+
+namespace lowbit {
+namespace {
+
+struct Sizes {
+  double sum = 0;
+  int64_t count = 0;
+
+  void add(const Sizes& other) {
+    sum += other.sum;
+    count += other.count;
+  }
+};
+
+float absmean(const Context& context, const RunMap& map, const float* x, int64_t p, bool parallel) {
+  Sizes total;
+  sum_pieces(context, map, p, Elements(map, p).count(), parallel, 1, &total,
+             [&](Elements* elements, int64_t length, Sizes* part) {
+               *part = {};
+               float buffer[kSegment], sum;
+               for (int64_t done = 0; done < length; done += kSegment) {
+                 int64_t count;
+                 context.kernels->absolute_sum(buffer, elements->read(x, kSegment, buffer), &sum, &count);
+                 part->add({double(sum), count});
+               }
+             });
+  return total.count == 0 ? 0.0f : float(total.sum / double(total.count));
+}
+
+}  // namespace
+}  // namespace lowbit
+
+using namespace lowbit;
+
+lowbit_status lowbit_absmean(const lowbit_context* opaque, const lowbit_runs* runs, const float* x, float* mean,
+                             lowbit_error* error) {
+  Context context;
+  if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
+  if (!runs) return fail(error, LOWBIT_INVALID_VALUE, "runs: got NULL, expected a lowbit_runs");
+  if (const lowbit_status status = check_runs(*runs, error)) return status;
+  const bool empty = runs->rows * runs->row_length == 0;
+  if (!x && !empty) return fail(error, LOWBIT_INVALID_VALUE, "x: got NULL, expected rows x row_length floats");
+  if (!mean && runs->params > 0) {
+    return fail(error, LOWBIT_INVALID_VALUE, "mean: got NULL, expected room for params = %lld floats",
+                static_cast<long long>(runs->params));
+  }
+  if (empty) {
+    std::fill(mean, mean + runs->params, 0.0f);
+    return ok(error);
+  }
+  const RunMap map = make_map(*runs, true);
+  if (threads_share_params(context, map)) {
+    for (int64_t p = 0; p < map.params; ++p) mean[p] = absmean(context, map, x, p, true);
+    return ok(error);
+  }
+  parallel_items(context, map.params, ceil_div(map.elements(), map.params), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) mean[p] = absmean(context, map, x, p, false);
+  });
+  return ok(error);
+}

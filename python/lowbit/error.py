@@ -132,15 +132,26 @@ def plot_rate_distortion(points: Mapping[str, QuantizationError], *, ax: Axes | 
     rates = np.linspace(0, most * 1.05, 200)
     ax.plot(rates, 4.0**-rates, color="0.4", linewidth=1, label="bound for a Gaussian, $2^{-2R}$")
     ax.plot([*LLOYD_MAX], [*LLOYD_MAX.values()], "x", color="0.4", label="Lloyd-Max")
-    for name, (rate, distortion) in places.items():
-        (line,) = ax.plot(rate, distortion, marker)
-        ax.annotate(
-            name, (rate, distortion), xytext=(5, 3), textcoords="offset points", fontsize=8, color=line.get_color()
-        )
-    ax.set(yscale="log", xlabel="bits per weight", ylabel="mean squared error / mean square")
+    ax.set(yscale="log", xlabel="bits per weight", ylabel="mean squared error / mean square", xlim=(0, most * 1.2))
+    lines = {name: ax.plot(*place, marker)[0] for name, place in places.items()}
+    ax.autoscale_view()
+    _label(ax, {name: (place, lines[name].get_color()) for name, place in places.items()})
     ax.grid(visible=True, which="both", alpha=0.2)
     ax.legend()
     return ax
+
+
+def _label(ax: Axes, points: Mapping[str, tuple[tuple[float, float], str]]) -> None:
+    """Names beside points, from the highest to the lowest, each clear of those before it."""
+    near, line = 90.0, 11.0  # in points: how wide a name may be, and how high
+    to_points = 72 / ax.figure.dpi
+    placed: list[tuple[float, float]] = []
+    for name, (place, color) in sorted(points.items(), key=lambda item: -item[1][0][1]):
+        x, y = ax.transData.transform(place) * to_points
+        lowest = min((other for at, other in placed if abs(at - x) < near and other - line < y), default=y + line)
+        label = min(y, lowest - line)
+        placed.append((x, label))
+        ax.annotate(name, place, xytext=(6, label - y - 3), textcoords="offset points", fontsize=8, color=color)
 
 
 def _are_errors(points: object) -> bool:

@@ -80,6 +80,7 @@ struct GemmBlock {
   const uint8_t* b;    // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
   ptrdiff_t b_stride;  // bytes from panel to panel
   int bits;
+  const uint8_t* table;  // gemv_groups: the bytes that 4-bit codes stand for, 16 of them four times; null: integers
 
   // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
   int64_t groups, group_k, last_group_k;
@@ -120,11 +121,15 @@ struct PanelBlock {
   const uint8_t* b;
   ptrdiff_t b_stride;
   int bits;
+  const uint8_t* table;                   // unpack_panel: as in GemmBlock
   int64_t groups, group_k, last_group_k;  // weight groups, padded to steps
   const uint8_t* scale;                   // decode_panel only
   ptrdiff_t scale_stride;
   int scale_half;
-  const uint8_t* zero;  // null: every zero is zero_offset
+  const Coder* coder;       // decode_panel: what codes stand for
+  const float* float_zero;  // decode_panel: panels x groups x kPanel, subtracted from float(code); null: zero points
+                            // are integers, as follows
+  const uint8_t* zero;      // null: every zero is zero_offset
   ptrdiff_t zero_stride;
   int zero_bits;
   int32_t zero_offset;

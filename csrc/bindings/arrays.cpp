@@ -4,6 +4,8 @@
 #include <limits>
 #include <string>
 
+#include "context.hpp"
+
 namespace lowbit::bindings {
 namespace {
 
@@ -78,6 +80,35 @@ lowbit_type type_of(const Array& array) {
   const py::dtype dtype = array.dtype();
   if (dtype.kind() == 'f') return dtype.itemsize() == 2 ? LOWBIT_FLOAT16 : LOWBIT_FLOAT32;
   return dtype.kind() == 'i' ? LOWBIT_INT8 : LOWBIT_UINT8;
+}
+
+int bits_of(lowbit_format format) {
+  lowbit_format_info info{};
+  info.struct_size = sizeof info;
+  lowbit_error error{};
+  check(lowbit_format_describe(format, &info, &error), error);
+  return info.bits;
+}
+
+int64_t packed_bytes(int bits, int64_t rows, int64_t row_length) {
+  if (bits < 1 || bits > 8) throw py::value_error("bits: " + std::to_string(bits) + ", expected 1 to 8");
+  // One row needs product + 7 to fit; the real product of rows comes after.
+  const int64_t row_bits = product("row_length", row_length, bits);
+  return product("rows", rows, row_bits / 8 + (row_bits % 8 != 0));
+}
+
+void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access) {
+  if (bits > 8) return data_of(codes, "codes", {kUint16, kFloat16}, product("codes", rows, row_length), access);
+  return data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, rows, row_length), access);
+}
+
+void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access) {
+  switch (type) {
+    case LOWBIT_FLOAT32: return data_of(scale, "scale", {kFloat32}, count, access);
+    case LOWBIT_FLOAT16: return data_of(scale, "scale", {kFloat16}, count, access);
+    case LOWBIT_BFLOAT16: return data_of(scale, "scale", {kUint16}, count, access);
+    default: return data_of(scale, "scale", {kUint8}, count, access);
+  }
 }
 
 int64_t product(const char* name, int64_t a, int64_t b) {

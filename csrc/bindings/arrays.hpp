@@ -46,6 +46,17 @@ Matrix matrix_of(const Array& array, const char* name, std::initializer_list<Ele
 
 lowbit_type type_of(const Array& array);
 
+int bits_of(lowbit_format format);
+
+// Bytes of rows of packed bits.
+int64_t packed_bytes(int bits, int64_t rows, int64_t row_length);
+
+// Codes as they are stored.
+void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access);
+
+// Scales of a type that numpy may not know: float16 and float32 as they are, others as the bytes of their codes.
+void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access);
+
 // Sizes in 64 bits; ValueError where one is negative or the product does not fit.
 int64_t product(const char* name, int64_t a, int64_t b);
 

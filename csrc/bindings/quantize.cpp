@@ -22,21 +22,6 @@ lowbit_runs runs_of(const Runs& runs) {
   return {runs[0], runs[1], runs[2], runs[3], runs[4]};
 }
 
-int bits_of(lowbit_format format) {
-  lowbit_format_info info{};
-  info.struct_size = sizeof info;
-  lowbit_error error{};
-  check(lowbit_format_describe(format, &info, &error), error);
-  return info.bits;
-}
-
-int64_t packed_bytes(int bits, int64_t rows, int64_t row_length) {
-  if (bits < 1 || bits > 8) throw py::value_error("bits: " + std::to_string(bits) + ", expected 1 to 8");
-  // One row needs product + 7 to fit; the real product of rows comes after.
-  const int64_t row_bits = product("row_length", row_length, bits);
-  return product("rows", rows, row_bits / 8 + (row_bits % 8 != 0));
-}
-
 void pack_bits(const lowbit_context& context, int bits, int64_t rows, int64_t row_length, const Array& codes,
                const Array& packed) {
   const int64_t bytes = packed_bytes(bits, rows, row_length);
@@ -64,22 +49,6 @@ void find_range(const lowbit_context& context, const Runs& shape, const Array& x
   auto* low = static_cast<float*>(data_of(minimum, "minimum", {kFloat32}, runs.params, Access::kWrite));
   auto* high = static_cast<float*>(data_of(maximum, "maximum", {kFloat32}, runs.params, Access::kWrite));
   run([&](lowbit_error* error) { return lowbit_range(&context, &runs, data, low, high, error); });
-}
-
-// Scales of a type that numpy may not know: float16 and float32 as they are, others as the bytes of their codes.
-void* scale_data(const Array& scale, lowbit_type type, int64_t count, Access access) {
-  switch (type) {
-    case LOWBIT_FLOAT32: return data_of(scale, "scale", {kFloat32}, count, access);
-    case LOWBIT_FLOAT16: return data_of(scale, "scale", {kFloat16}, count, access);
-    case LOWBIT_BFLOAT16: return data_of(scale, "scale", {kUint16}, count, access);
-    default: return data_of(scale, "scale", {kUint8}, count, access);
-  }
-}
-
-// Codes as they are stored.
-void* codes_data(const Array& codes, int bits, int64_t rows, int64_t row_length, Access access) {
-  if (bits > 8) return data_of(codes, "codes", {kUint16, kFloat16}, product("codes", rows, row_length), access);
-  return data_of(codes, "codes", {kInt8, kUint8}, packed_bytes(bits, rows, row_length), access);
 }
 
 void choose_params(const lowbit_context& context, lowbit_format format, int convention, const Array& minimum,

@@ -65,4 +65,26 @@ constexpr FloatFormat kE3m2fn = finite_float(6, 2);
 constexpr FloatFormat kE2m1fn = finite_float(4, 1);
 constexpr FloatFormat kE8m0 = {FloatFormat::kPower, 8, 0, 127, 254, 255, -1, 255, 0x1p127f};
 
+// The 16 numbers of a float of 4 bits, by code.
+struct Numbers16 {
+  float v[16];
+};
+constexpr Numbers16 numbers_of(const FloatFormat& f) {
+  Numbers16 numbers = {};
+  for (int code = 0; code < 16; ++code) {
+    const float value = positive_value(f.mantissa, f.bias, code & 7);
+    numbers.v[code] = code < 8 ? value : -value;
+  }
+  return numbers;
+}
+inline constexpr Numbers16 kE2m1Numbers = numbers_of(kE2m1fn);
+
+constexpr Coder float_coder(const FloatFormat& f) {
+  Coder coder = {};
+  coder.kind = Coder::kFloat;
+  coder.floats = f;
+  if (f.bits == 4) coder.values = kE2m1Numbers.v;
+  return coder;
+}
+
 }  // namespace lowbit

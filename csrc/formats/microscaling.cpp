@@ -11,8 +11,8 @@ constexpr Format row(lowbit_format id, const char* name, const FloatFormat& floa
   f.id = id;
   f.name = name;
   f.bits = floats.bits;
-  f.coder.kind = Coder::kFloat;
-  f.coder.floats = floats;
+  f.coder = float_coder(floats);
+  f.int8_steps = floats.bits == 4 ? 2 : 0;  // E2M1: halves
   f.group_size = group_size;
   f.scale_type = scale_type;
   return f;

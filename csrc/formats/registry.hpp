@@ -17,6 +17,8 @@ struct Format {
   int64_t group_size;
   lowbit_type scale_type;
   bool global_scale;  // the scales of groups are multiples of one float32
+  // Compute int8 multiplies integers as they are, and numbers of 4 bits times so many, rounded; 0: not these codes.
+  int int8_steps;
 
   bool is_integer() const { return coder.kind == Coder::kInteger; }
   bool is_signed() const { return coder.is_signed != 0; }
@@ -24,6 +26,7 @@ struct Format {
   int code_bytes() const { return bits > 8 ? 2 : 1; }  // of an unpacked code
   int qmin() const { return coder.range.qmin; }
   int qmax() const { return coder.range.qmax; }
+  bool has_int8() const { return is_integer() || int8_steps != 0; }
   float max_value() const;  // the largest number that a code stands for
 };
 

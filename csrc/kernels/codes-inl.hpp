@@ -1,8 +1,10 @@
-// Packed codes of 1..8 bits to bytes, a step at a time.
+// Packed codes of 1..8 and 16 bits to bytes, a step at a time.
 //
-// A panel holds 16 columns. Its codes stand in planes of 4, 2 and 1 bits (8 bits: one plane of bytes), so that any bit
-// width unpacks with shifts and masks alone. A step is the fewest k that fill whole 64-byte vectors of every plane:
+// A panel holds 16 columns. Its codes stand in planes of 4, 2 and 1 bits (8 bits: one plane of bytes, 16 bits: one of
+// low and one of high bytes), so that any bit width unpacks with shifts and masks alone. A step is the fewest k that
+// fill whole 64-byte vectors of every plane:
 //     bits    planes     step (k)   bytes
+//     16      8 8        8          256
 //     8       8          8          128
 //     4       4          8          64
 //     2, 6    2 | 4 2    16         64 | 192
@@ -18,14 +20,18 @@
 
 template <int kBits>
 struct Codes {
-  static constexpr int kStep = kBits == 8 ? 8 : kBits % 2 ? 32 : kBits % 4 ? 16 : 8;
+  static constexpr bool kBytes = kBits == 8;  // dwords use all bits of their bytes
+  static constexpr int kStep = kBits % 8 == 0 ? 8 : kBits % 2 ? 32 : kBits % 4 ? 16 : 8;
   static constexpr int kDwords = kStep / 4;
   static constexpr int kStepBytes = kStep * kPanel * kBits / 8;
 
-  // Dword d of the step at p: four codes for each of kLanes columns. p already points at the first column wanted.
+  LOWBIT_INLINE explicit Codes(const uint8_t*) {}
+
+  // Dword d of the step at p: four codes for each of kLanes columns (of 16 bits: their low bytes; their high bytes are
+  // kDwords further). p already points at the first column wanted.
   template <int d>
   static LOWBIT_INLINE Vec::I dword(const uint8_t* p) {
-    if constexpr (kBits == 8) {
+    if constexpr (kBits % 8 == 0) {
       return Vec::iload(p + 64 * d);
     } else {
       constexpr int four = kBits & 4, two = kBits & 2;
@@ -53,6 +59,18 @@ struct Codes {
     if constexpr (from > to) return Vec::iand(Vec::shr(v, from - to), Vec::iset(mask));
     if constexpr (from < to) return Vec::iand(Vec::shl(v, to - from), Vec::iset(mask));
     return Vec::iand(v, Vec::iset(mask));
+  }
+};
+
+// 4-bit codes as the bytes that a table has for them (docs/numerics.md, "Tables"): value + 128.
+struct TableCodes : Codes<4> {
+  static constexpr bool kBytes = true;
+  Vec::I table;
+
+  LOWBIT_INLINE explicit TableCodes(const uint8_t* t) : Codes<4>(t), table(Vec::iload(t)) {}
+  template <int d>
+  LOWBIT_INLINE Vec::I dword(const uint8_t* p) const {
+    return Vec::shuffle(table, Codes<4>::dword<d>(p));
   }
 };
 

@@ -39,11 +39,11 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   }
 }
 
-// kBits = 8: bytes that mean p - 128, from an 8-bit layout or from unpack_panel.
-template <int kBits, bool kActScale, int MR, int NV>
+// Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel.
+template <class Layout, bool kActScale, int MR, int NV>
 void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
-  using Layout = Codes<kBits>;
-  constexpr bool kBytes = kBits == 8;
+  const Layout layout(g.table);
+  constexpr bool kBytes = Layout::kBytes;
   // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
   // where every column has the same zero, else the rest by a product for each column.
   const int32_t offset =
@@ -81,7 +81,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
           for (int j = 0; j < NV; ++j) {
             Vec::I dwords[kDwordsPerStep];
             each_dword<kDwordsPerStep>([&](auto d) LOWBIT_ALWAYS {
-              dwords[d.value] = Layout::template dword<step.value * kDwordsPerStep + d.value>(b[j]);
+              dwords[d.value] = layout.template dword<step.value * kDwordsPerStep + d.value>(b[j]);
             });
             codes[j] = Tile::template prepare<kBytes>(dwords);
           }
@@ -135,11 +135,11 @@ struct CodesBody {
   }
 };
 
-template <int kBits, bool kActScale>
+template <class Layout, bool kActScale>
 struct GroupsBody {
   template <int MR, int NV>
   static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
-    groups_tile<kBits, kActScale, MR, NV>(g, row, vec);
+    groups_tile<Layout, kActScale, MR, NV>(g, row, vec);
   }
 };
 
@@ -147,15 +147,15 @@ void gemm_codes(const GemmBlock& g) { each_tile<CodesBody, Tile::kCodesRows, Til
 
 void gemm_groups(const GemmBlock& g) {
   if (g.act_scale) {
-    each_tile<GroupsBody<8, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+    each_tile<GroupsBody<Codes<8>, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
   } else {
-    each_tile<GroupsBody<8, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+    each_tile<GroupsBody<Codes<8>, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
   }
 }
 
 // One row keeps more columns in flight, so that its few sums do not wait for each other.
-template <int kBits>
-void gemv_bits(const GemmBlock& g) {
+template <class Layout>
+void gemv_codes(const GemmBlock& g) {
   const float one = 1.0f;  // scale * 1 is scale: one body serves both
   GemmBlock block = g;
   if (!g.act_scale) {
@@ -164,14 +164,17 @@ void gemv_bits(const GemmBlock& g) {
     block.act_ratio = g.groups + 1;
   }
   if (block.rows == 1) {
-    each_tile<GroupsBody<kBits, true>, 1, Tile::kGemvVecs>(block);
+    each_tile<GroupsBody<Layout, true>, 1, Tile::kGemvVecs>(block);
   } else {
-    each_tile<GroupsBody<kBits, true>, Tile::kGemvRows, Tile::kGroupsVecs>(block);
+    each_tile<GroupsBody<Layout, true>, Tile::kGemvRows, Tile::kGroupsVecs>(block);
   }
 }
 
 void gemv_groups(const GemmBlock& g) {
-  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS { gemv_bits<bits.value>(g); });
+  if (g.table) return gemv_codes<TableCodes>(g);
+  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS {
+    if constexpr (bits.value < 8) gemv_codes<Codes<bits.value>>(g);  // bytes go to gemm_groups
+  });
 }
 
 #include "../isa/end.hpp"

@@ -2,12 +2,15 @@
 #pragma once
 
 #include "codes-inl.hpp"
+#include "coders-inl.hpp"
 
 #include "../isa/begin.hpp"
 
-template <int kBits>
-void unpack_bits_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
-  using Layout = Codes<kBits>;
+// ---- bytes ------------------------------------------------------------------------------------------------------
+
+template <class Layout>
+void unpack_codes(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
+  const Layout layout(p.table);
   for (int64_t panel = 0; panel < p.panels; ++panel) {
     for (int column = 0; column < kPanel; column += Vec::kLanes) {
       const uint8_t* b = p.b + panel * p.b_stride + 4 * column;
@@ -21,7 +24,7 @@ void unpack_bits_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) 
         const int64_t k_end = group + 1 < p.groups ? p.group_k : p.last_group_k;
         for (int64_t k = 0; k < k_end; k += Layout::kStep) {
           each_dword<Layout::kDwords>([&](auto d) LOWBIT_ALWAYS {
-            Vec::istore(to + 64 * d.value, Vec::sub_bytes(Layout::template dword<d.value>(b), zero));
+            Vec::istore(to + 64 * d.value, Vec::sub_bytes(layout.template dword<d.value>(b), zero));
           });
           b += Layout::kStepBytes;
           to += 64 * Layout::kDwords;
@@ -31,8 +34,47 @@ void unpack_bits_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) 
   }
 }
 
-template <int kBits>
-void decode_bits_panel(const PanelBlock& p, float* out) {
+void unpack_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
+  if (p.table) return unpack_codes<TableCodes>(p, out, out_stride);
+  with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS {
+    if constexpr (bits.value < 8) unpack_codes<Codes<bits.value>>(p, out, out_stride);  // bytes are what they are
+  });
+}
+
+// ---- floats -----------------------------------------------------------------------------------------------------
+
+// float(code - zero)
+struct WholeZeros {
+  Vec::I zero;
+
+  LOWBIT_INLINE void start_group(const PanelBlock& p, int64_t panel, int64_t group, int column) {
+    zero = Vec::iset(p.zero_offset);
+    if (p.zero) zero = load_zero(p.zero + panel * p.zero_stride, p.zero_bits, group, column);
+  }
+  LOWBIT_INLINE Vec::F values(Vec::I code) const { return Vec::to_float(Vec::isub(code, zero)); }
+};
+
+// float(code) - zero
+struct FloatZeros {
+  Vec::I offset;
+  Vec::F zero;
+
+  LOWBIT_INLINE void start_group(const PanelBlock& p, int64_t panel, int64_t group, int column) {
+    offset = Vec::iset(p.zero_offset);
+    zero = Vec::load(p.float_zero + (panel * p.groups + group) * kPanel + column);
+  }
+  LOWBIT_INLINE Vec::F values(Vec::I code) const { return Vec::sub(Vec::to_float(Vec::isub(code, offset)), zero); }
+};
+
+// A decoder of floats or tables, which need no zero point.
+template <class Decoder>
+struct NoZeros : Decoder {
+  using Decoder::Decoder;
+  LOWBIT_INLINE void start_group(const PanelBlock&, int64_t, int64_t, int) {}
+};
+
+template <int kBits, class Decoder>
+void decode_codes(const PanelBlock& p, Decoder decoder, float* out) {
   using Layout = Codes<kBits>;
   const int64_t ld = p.panels * kPanel;
   const int64_t first = p.k_begin / p.group_size, end = (p.k_end + p.group_size - 1) / p.group_size;
@@ -40,8 +82,7 @@ void decode_bits_panel(const PanelBlock& p, float* out) {
     for (int column = 0; column < kPanel; column += Vec::kLanes) {
       for (int64_t group = first; group < end; ++group) {
         const Vec::F scale = load_scale(p.scale + panel * p.scale_stride, p.scale_half, group, column);
-        Vec::I zero = Vec::iset(p.zero_offset);
-        if (p.zero) zero = load_zero(p.zero + panel * p.zero_stride, p.zero_bits, group, column);
+        decoder.start_group(p, panel, group, column);
 
         // k of this group that are wanted, counted within the group
         const int64_t origin = group * p.group_size;
@@ -53,13 +94,18 @@ void decode_bits_panel(const PanelBlock& p, float* out) {
         for (int64_t k = begin - begin % Layout::kStep; k < stop; k += Layout::kStep) {
           const uint8_t* step = b + k / Layout::kStep * Layout::kStepBytes;
           each_dword<Layout::kDwords>([&](auto d) LOWBIT_ALWAYS {
-            const Vec::I dword = Layout::template dword<d.value>(step);
+            const Vec::I low = Layout::template dword<d.value>(step);
+            Vec::I high = low;
+            if constexpr (kBits == 16) high = Layout::template dword<d.value + Layout::kDwords>(step);
             LOWBIT_UNROLL
             for (int i = 0; i < 4; ++i) {
               const int64_t at = k + 4 * d.value + i;
               if (at < begin || at >= stop) continue;
-              const Vec::I code = Vec::iand(Vec::shr(dword, 8 * i), Vec::iset(255));
-              Vec::store(to + at * ld, Vec::mul(Vec::to_float(Vec::isub(code, zero)), scale));
+              Vec::I code = Vec::iand(Vec::shr(low, 8 * i), Vec::iset(255));
+              if constexpr (kBits == 16) {
+                code = Vec::ior(code, Vec::shl(Vec::iand(Vec::shr(high, 8 * i), Vec::iset(255)), 8));
+              }
+              Vec::store(to + at * ld, Vec::mul(decoder.values(code), scale));
             }
           });
         }
@@ -68,14 +114,21 @@ void decode_bits_panel(const PanelBlock& p, float* out) {
   }
 }
 
-void unpack_panel(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
-  with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS {
-    if constexpr (bits.value < 8) unpack_bits_panel<bits.value>(p, out, out_stride);  // bytes are what they are
-  });
-}
-
 void decode_panel(const PanelBlock& p, float* out) {
-  with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS { decode_bits_panel<bits.value>(p, out); });
+  const Coder& coder = *p.coder;
+  if (coder.kind == Coder::kInteger) {
+    return with_bits(p.bits, [&](auto bits) LOWBIT_ALWAYS {
+      if (p.float_zero) return decode_codes<bits.value>(p, FloatZeros(), out);
+      decode_codes<bits.value>(p, WholeZeros(), out);
+    });
+  }
+  if (coder.values) return decode_codes<4>(p, NoZeros<TableDecoder>(coder.values), out);
+  const FloatFormat& f = coder.floats;
+  if (f.kind == FloatFormat::kFnuz) return decode_codes<8>(p, NoZeros<FloatDecoder<true>>(f), out);
+  const NoZeros<FloatDecoder<false>> decoder(f);
+  if (p.bits == 16) return decode_codes<16>(p, decoder, out);
+  if (p.bits == 8) return decode_codes<8>(p, decoder, out);
+  decode_codes<6>(p, decoder, out);
 }
 
 #include "../isa/end.hpp"

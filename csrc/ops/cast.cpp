@@ -64,24 +64,22 @@ lowbit_status lowbit_cast(const lowbit_context* opaque, const lowbit_cast_args* 
     return fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array", args->x ? "out" : "x");
   }
 
-  const int64_t bytes = (encode ? to : from)->bits > 8 ? 2 : 1;
-  const bool streamed = is_streamed(n * (encode ? bytes : 4));
-  const int64_t piece = encode && bytes == 1 ? kStreamChunk : encode ? kStreamChunk / 2 : kStreamChunk / 4;
-  // a divisor of 2^32: no piece crosses into another key
+  const int64_t bytes = (encode ? to : from)->bits > 8 ? 2 : 1, out_bytes = encode ? bytes : 4;
+  constexpr int64_t kPiece = Writer::kMost / 4;  // a divisor of 2^32: no piece crosses into another key
   const Kernels& kernels = *context.kernels;
-  parallel_items(context, ceil_div(n, piece), piece, [&](int64_t first, int64_t last) {
-    for (int64_t i = first * piece; i < std::min(n, last * piece); i += piece) {
-      const int64_t count = std::min(piece, n - i);
-      if (decode) {
-        write_through(kernels, streamed, static_cast<float*>(args->out) + i, count * 4, [&](uint8_t* out) {
+  parallel_items(context, ceil_div(n, kPiece), kPiece, [&](int64_t first, int64_t last) {
+    Writer writer(kernels, n * out_bytes >= kStreamBytes,
+                  static_cast<uint8_t*>(args->out) + first * kPiece * out_bytes);
+    for (int64_t i = first * kPiece; i < std::min(n, last * kPiece); i += kPiece) {
+      const int64_t count = std::min(kPiece, n - i);
+      writer.write(count * out_bytes, [&](uint8_t* out) {
+        if (decode) {
           kernels.decode_floats(static_cast<const uint8_t*>(args->x) + i * bytes, count, *from,
                                 reinterpret_cast<float*>(out));
-        });
-        continue;
-      }
-      Rounding how = {static_cast<Rounding::Mode>(args->rounding), args->saturate != 0, 0, uint32_t(i)};
-      if (args->rounding == LOWBIT_STOCHASTIC) how.key = mix(args->seed ^ mix(uint64_t(i) >> 32));
-      write_through(kernels, streamed, static_cast<uint8_t*>(args->out) + i * bytes, count * bytes, [&](uint8_t* out) {
+          return;
+        }
+        Rounding how = {static_cast<Rounding::Mode>(args->rounding), args->saturate != 0, 0, uint32_t(i)};
+        if (args->rounding == LOWBIT_STOCHASTIC) how.key = mix(args->seed ^ mix(uint64_t(i) >> 32));
         kernels.encode_floats(static_cast<const float*>(args->x) + i, count, *to, how, out);
       });
     }

@@ -55,6 +55,13 @@ lowbit_status choose_groups(const Layout& l, const Operands& o, Plan* p, lowbit_
   return LOWBIT_OK;
 }
 
+void choose_scales(const Layout& l, bool is_float, Plan* p) {
+  p->scale_type = l.scale_type;
+  if (!is_float && l.format->int8_steps > 0) p->scale_type.global_scale /= float(l.format->int8_steps);
+  const bool readable = l.scale_type.type == LOWBIT_FLOAT32 || l.scale_type.type == LOWBIT_FLOAT16;
+  p->decode_scales = !readable || p->scale_type.global_scale != 1.0f || p->float_zeros;
+}
+
 }  // namespace
 
 lowbit_status make_plan(const Context& context, const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
@@ -64,17 +71,24 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->k = l.k;
   // Without any k every float result is activation(0 + bias), which the path without activation scales gives.
   const bool is_float = o.compute == LOWBIT_COMPUTE_FLOAT32 || (l.k == 0 && !o.integer_result);
+  p->float_zeros = l.float_zeros() && !o.integer_result;
+  if (l.has_scale) choose_scales(l, is_float, p);
   if (is_float) {
     p->path = Path::kFloat;
     p->groups = 0;
   } else {
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
-    const bool one = p->groups == 1 && !p->act_in_sum;
+    const bool one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
     if (l.bits < 8 && o.m <= kGemvRows && !o.column_sums) {
       p->path = Path::kGemv;
     } else {
       p->path = one ? Path::kCodes : Path::kGroups;
       p->unpack = l.bits < 8;
+    }
+    if (o.column_sums && p->float_zeros) {
+      return fail(error, LOWBIT_INVALID_VALUE,
+                  "x_zero_point: uint8 activations, or int8 with a zero point, need weights whose zero points are "
+                  "integers or none, got floats");
     }
     if (o.column_sums && p->path != Path::kCodes) {
       return fail(error, LOWBIT_INVALID_VALUE,
@@ -112,18 +126,21 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   // A line more than a power of two: a tile's rows at the same k would share one cache set, 12 rows in 8 ways.
   p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
-  if (!multiply(&a_bytes, rows, p->a_stride + (p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
+  if (!multiply(&a_bytes, rows, p->a_stride + (2 * p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
     return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
                 static_cast<long long>(o.m), static_cast<long long>(l.k));
   }
   p->a_offset = take(rows * p->a_stride);
   p->sums_offset = take(is_float ? 0 : rows * p->groups * 4);
   p->act_scale_offset = take(is_float || o.x_quantized ? 0 : rows * p->act_groups * 4);
+  p->zero_sums_offset = take(p->float_zeros ? rows * p->groups * 4 : 0);
   p->thread_offset = size;
 
   size = 0;
   const int64_t columns = p->block_panels * kPanel;
   p->panel_offset = take(is_float ? std::min(l.k, kSegment) * columns * 4 : p->unpack ? l.padded_k * columns : 0);
+  p->scale_offset = take(p->decode_scales ? l.groups * columns * 4 : 0);
+  p->zero_offset = take(p->float_zeros ? (is_float ? l.groups : p->groups) * columns * 4 : 0);
   p->c_offset = take((is_float ? p->rows_per_task : kRowChunk + 1) * columns * 4);
   p->thread_stride = size;
   p->size = p->thread_offset + p->thread_stride * p->max_threads;

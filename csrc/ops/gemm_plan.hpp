@@ -17,8 +17,11 @@ enum class Path {
 
 struct Plan {
   Path path;
-  bool unpack;  // the codes of a column block become bytes first
-  bool ones;    // a row of ones behind x gives the sums of W's columns
+  bool unpack;           // the codes of a column block become bytes first
+  bool ones;             // a row of ones behind x gives the sums of W's columns
+  bool float_zeros;      // zero points that are floats: a small product of their own subtracts them
+  ScaleType scale_type;  // of the weights, times what the integers have been multiplied by
+  bool decode_scales;    // a column block's scales become float32 first: kernels read float32 and float16 as they are
   int64_t m, n, k;
 
   // kernel groups: the smaller of the weights' groups and the activations'
@@ -32,8 +35,8 @@ struct Plan {
   int max_threads;
 
   // workspace, in bytes from its start: shared, then a slice for each thread
-  int64_t a_stride, a_offset, sums_offset, act_scale_offset, thread_offset;
-  int64_t panel_offset, c_offset, thread_stride;  // within a thread's slice
+  int64_t a_stride, a_offset, sums_offset, act_scale_offset, zero_sums_offset, thread_offset;
+  int64_t panel_offset, scale_offset, zero_offset, c_offset, thread_stride;  // within a thread's slice
   int64_t size;
 };
 

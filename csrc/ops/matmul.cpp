@@ -84,6 +84,12 @@ lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_arg
     return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
                 quantized ? " for 8-bit x" : " or float32", static_cast<int>(a->compute));
   }
+  if (a->compute == LOWBIT_COMPUTE_INT8 && !l.format->has_int8()) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "compute: got int8 for weights of format %s, whose codes are neither integers nor 4 bits; expected "
+                "float32%s",
+                l.format->name, quantized ? ", which takes no 8-bit x" : "");
+  }
   if (a->activation < LOWBIT_IDENTITY || a->activation > LOWBIT_SILU) {
     return fail(error, LOWBIT_INVALID_VALUE, "activation: unknown value %d", static_cast<int>(a->activation));
   }
@@ -113,9 +119,9 @@ lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul
                               lowbit_error* error) {
   if (const lowbit_status status = open_product(context, a, "a", p, error)) return status;
   const Layout& l = p->layout;
-  if (l.bits != 8 || l.groups != 1) {
-    return fail(error, LOWBIT_INVALID_VALUE, "weights: must be 8-bit codes without groups, got %s",
-                l.bits != 8 ? "fewer bits" : "groups");
+  if (l.bits != 8 || !l.format->is_integer() || l.groups != 1) {
+    return fail(error, LOWBIT_INVALID_VALUE, "weights: must be int8 or uint8 codes without groups, got %s%s",
+                l.format->name, l.groups != 1 ? " in groups" : "");
   }
   if (a->a_type != LOWBIT_INT8 && a->a_type != LOWBIT_UINT8) {
     return fail(error, LOWBIT_INVALID_TYPE, "a_type: must be int8 or uint8, got %d", static_cast<int>(a->a_type));
@@ -163,6 +169,7 @@ lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_a
     p.x_zero_count = args->x_zero_point_count;
   }
   if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", &p, error)) return status;
+  set_table(&p);
   p.x_type = args->x_type;
   p.bias = args->bias;
   p.activation = args->activation;

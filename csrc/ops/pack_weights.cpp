@@ -32,7 +32,8 @@ inline void write_code(uint8_t* row, int bits, int64_t k, uint32_t code) {
 // of the code). kernels/codes-inl.hpp describes them.
 template <class Fn>
 inline void each_plane(int bits, int64_t step, int d, Fn fn) {
-  if (bits == 8) return fn(64 * d, 8, 0, 0);
+  if (bits == 16) fn(64 * (d + step / 4), 8, 0, 8);
+  if (bits >= 8) return fn(64 * d, 8, 0, 0);
   int64_t plane = 0;
   int low = 0;
   for (int width = 4; width >= 1; width /= 2) {
@@ -44,54 +45,66 @@ inline void each_plane(int bits, int64_t step, int d, Fn fn) {
   }
 }
 
-void pack_column(const Layout& l, const uint8_t* row, uint8_t* panel, int column) {
+// Four codes, as the dwords of their low and of their high bytes.
+struct Four {
+  uint32_t low = 0, high = 0;
+
+  void set(int i, uint32_t code) {
+    low |= (code & 255) << (8 * i);
+    high |= code >> 8 << (8 * i);
+  }
+  uint32_t get(int i) const { return (low >> (8 * i) & 255) | (high >> (8 * i) & 255) << 8; }
+  // bits `first` … `first + width - 1` of each, in bytes
+  uint32_t part(int first, int width) const { return (first < 8 ? low >> first : high) & mask(width); }
+  void add_part(int first, int width, uint32_t bytes) {
+    (first < 8 ? low : high) |= (bytes & mask(width)) << (first & 7);
+  }
+
+ private:
+  static uint32_t mask(int width) { return 0x01010101u * ((1u << width) - 1); }
+};
+
+// Calls fn(first k, one past the last, address of the step's dword 0 of a column, d) for each four codes of a column.
+template <class Byte, class Fn>
+void each_four(const Layout& l, Byte* panel, int column, Fn fn) {
   const int64_t step_bytes = l.step * kPanel * l.bits / 8;
-  const uint32_t flip = uint32_t(l.code_zero());  // two's complement to offset binary
   for (int64_t group = 0; group < l.groups; ++group) {
     const int64_t begin = group * l.group, end = l.k - begin < l.group ? l.k : begin + l.group;
-    uint8_t* to = panel + group * (l.group_k / l.step) * step_bytes + 4 * column;
-    for (int64_t k = begin; k < end; k += l.step, to += step_bytes) {
-      for (int d = 0; d < l.step / 4; ++d) {
-        uint32_t four = 0;
-        for (int i = 0; i < 4; ++i) {
-          const int64_t at = k + 4 * d + i;
-          if (at < end) four |= (read_code(row, l.bits, at) ^ flip) << (8 * i);
-        }
-        each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int low) {
-          uint32_t dword;
-          std::memcpy(&dword, to + offset, 4);
-          dword |= (four >> low & 0x01010101u * ((1u << width) - 1)) << shift;
-          std::memcpy(to + offset, &dword, 4);
-        });
-      }
+    Byte* step = panel + group * (l.group_k / l.step) * step_bytes + 4 * column;
+    for (int64_t k = begin; k < end; k += l.step, step += step_bytes) {
+      for (int d = 0; d < l.step / 4; ++d) fn(k + 4 * d, end, step, d);
     }
   }
+}
+
+void pack_column(const Layout& l, const uint8_t* row, uint8_t* panel, int column) {
+  const uint32_t flip = uint32_t(l.code_zero());  // two's complement to offset binary
+  each_four(l, panel, column, [&](int64_t k, int64_t end, uint8_t* step, int d) {
+    Four four;
+    for (int i = 0; i < 4 && k + i < end; ++i) four.set(i, read_code(row, l.bits, k + i) ^ flip);
+    each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int first) {
+      uint32_t dword;
+      std::memcpy(&dword, step + offset, 4);
+      dword |= four.part(first, width) << shift;
+      std::memcpy(step + offset, &dword, 4);
+    });
+  });
 }
 
 void unpack_column(const Layout& l, const uint8_t* panel, int column, uint8_t* row) {
-  const int64_t step_bytes = l.step * kPanel * l.bits / 8;
   const uint32_t flip = uint32_t(l.code_zero());
-  for (int64_t group = 0; group < l.groups; ++group) {
-    const int64_t begin = group * l.group, end = l.k - begin < l.group ? l.k : begin + l.group;
-    const uint8_t* from = panel + group * (l.group_k / l.step) * step_bytes + 4 * column;
-    for (int64_t k = begin; k < end; k += l.step, from += step_bytes) {
-      for (int d = 0; d < l.step / 4; ++d) {
-        uint32_t four = 0;
-        each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int low) {
-          uint32_t dword;
-          std::memcpy(&dword, from + offset, 4);
-          four |= (dword >> shift & 0x01010101u * ((1u << width) - 1)) << low;
-        });
-        for (int i = 0; i < 4; ++i) {
-          const int64_t at = k + 4 * d + i;
-          if (at < end) write_code(row, l.bits, at, (four >> (8 * i) & 255) ^ flip);
-        }
-      }
-    }
-  }
+  each_four(l, panel, column, [&](int64_t k, int64_t end, const uint8_t* step, int d) {
+    Four four;
+    each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int first) {
+      uint32_t dword;
+      std::memcpy(&dword, step + offset, 4);
+      four.add_part(first, width, dword >> shift);
+    });
+    for (int i = 0; i < 4 && k + i < end; ++i) write_code(row, l.bits, k + i, four.get(i) ^ flip);
+  });
 }
 
-// Byte and shift of a zero point in its panel (kernels/codes-inl.hpp: load_zero).
+// Byte and shift of an integer zero point in its panel (kernels/codes-inl.hpp: load_zero).
 inline uint8_t* zero_at(const Layout& l, uint8_t* panel, int64_t group, int column, int* shift) {
   const int64_t bit = group * l.zero_bits;
   *shift = int(bit & 7);
@@ -135,7 +148,7 @@ lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_wei
   if (const lowbit_status status = make_layout(*info, &l, error)) return status;
   if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
   if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
-  if (!zero_point && l.has_zero && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
+  if (!zero_point && l.has_zero() && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
   if (!packed || !aligned(packed, LOWBIT_ALIGNMENT)) {
     return fail(error, LOWBIT_INVALID_VALUE, "packed: must not be NULL and aligned to %d bytes", LOWBIT_ALIGNMENT);
   }
@@ -148,14 +161,15 @@ lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_wei
   header.version = kLayoutVersion;
   header.format = info->format;
   header.scale_type = info->scale_type;
-  header.has_zero_point = l.has_zero;
+  header.zero_type = info->zero_type;
+  header.global_scale = info->global_scale;
   header.n = l.n;
   header.k = l.k;
   header.group_size = info->group_size;
   header.size = size;
   std::memcpy(out, &header, sizeof header);
 
-  const int scale_bytes = l.scale_half ? 2 : 4;
+  const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;
   parallel_for(context, l.panels, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {
       for (int column = 0; column < kPanel && panel * kPanel + column < l.n; ++column) {
@@ -164,11 +178,16 @@ lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_wei
                     out + l.code_offset() + panel * l.code_stride, column);
         for (int64_t group = 0; group < l.groups; ++group) {
           const int64_t from = row * l.groups + group;
+          const int64_t to = group * kPanel + column;
           if (l.has_scale) {
-            std::memcpy(out + l.scale_offset + panel * l.scale_stride + (group * kPanel + column) * scale_bytes,
+            std::memcpy(out + l.scale_offset + panel * l.scale_stride + to * scale_bytes,
                         static_cast<const uint8_t*>(scale) + from * scale_bytes, size_t(scale_bytes));
           }
-          if (l.has_zero) {
+          if (l.float_zeros()) {
+            std::memcpy(out + l.zero_offset + panel * l.zero_stride + to * zero_bytes,
+                        static_cast<const uint8_t*>(zero_point) + from * zero_bytes, size_t(zero_bytes));
+          }
+          if (l.whole_zeros()) {
             int shift;
             uint8_t* at = zero_at(l, out + l.zero_offset + panel * l.zero_stride, group, column, &shift);
             const uint32_t zero = static_cast<const uint8_t*>(zero_point)[from] + uint32_t(l.code_zero());
@@ -190,10 +209,10 @@ lowbit_status lowbit_unpack_weights(const lowbit_context* opaque, const void* pa
   if (const lowbit_status status = read_layout(packed, size, &info, &l, error)) return status;
   if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
   if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
-  if (!zero_point && l.has_zero && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
+  if (!zero_point && l.has_zero() && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
 
   uint8_t* const in = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed));  // only read
-  const int scale_bytes = l.scale_half ? 2 : 4;
+  const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;
   parallel_for(context, l.n, [&](int64_t begin, int64_t end, int) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t panel = row / kPanel;
@@ -202,13 +221,16 @@ lowbit_status lowbit_unpack_weights(const lowbit_context* opaque, const void* pa
       if (l.k > 0) std::memset(to, 0, size_t(row_bytes(l)));
       unpack_column(l, in + l.code_offset() + panel * l.code_stride, column, to);
       for (int64_t group = 0; group < l.groups; ++group) {
-        const int64_t to_group = row * l.groups + group;
+        const int64_t to_group = row * l.groups + group, from = group * kPanel + column;
         if (l.has_scale) {
           std::memcpy(static_cast<uint8_t*>(scale) + to_group * scale_bytes,
-                      in + l.scale_offset + panel * l.scale_stride + (group * kPanel + column) * scale_bytes,
-                      size_t(scale_bytes));
+                      in + l.scale_offset + panel * l.scale_stride + from * scale_bytes, size_t(scale_bytes));
         }
-        if (l.has_zero) {
+        if (l.float_zeros()) {
+          std::memcpy(static_cast<uint8_t*>(zero_point) + to_group * zero_bytes,
+                      in + l.zero_offset + panel * l.zero_stride + from * zero_bytes, size_t(zero_bytes));
+        }
+        if (l.whole_zeros()) {
           int shift;
           const uint8_t* at = zero_at(l, in + l.zero_offset + panel * l.zero_stride, group, column, &shift);
           const uint32_t zero = (uint32_t(*at) >> shift & ((1u << l.bits) - 1)) - uint32_t(l.code_zero());

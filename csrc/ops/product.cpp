@@ -2,6 +2,7 @@
 #include "product.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "../formats/registry.hpp"
@@ -17,6 +18,24 @@ int32_t* sums_row(const Product& p, int64_t row) {
 }
 float* act_scale_row(const Product& p, int64_t row) {
   return reinterpret_cast<float*>(p.workspace + p.plan.act_scale_offset) + row * p.plan.act_groups;
+}
+
+float* zero_sums_row(const Product& p, int64_t row) {
+  return reinterpret_cast<float*>(p.workspace + p.plan.zero_sums_offset) + row * p.plan.groups;
+}
+// of the kernel groups of a row whose scales are inside the sum
+const float* act_scales(const Product& p, int64_t row) {
+  return p.x_scale ? p.x_scale + row * p.plan.act_groups : act_scale_row(p, row);
+}
+
+// What float zero points are multiplied by: the sum of each kernel group's activations.
+void sum_activations(const Product& p, int64_t row) {
+  const int32_t* sums = sums_row(p, row);
+  float* to = zero_sums_row(p, row);
+  const float* scale = p.plan.act_in_sum ? act_scales(p, row) : nullptr;
+  for (int64_t g = 0; g < p.plan.groups; ++g) {
+    to[g] = scale ? float(sums[g]) * scale[g / p.plan.act_ratio] : float(sums[g]);
+  }
 }
 
 // Activations with a uint8 code are shifted to int8; their zero point goes along.
@@ -66,6 +85,7 @@ void prepare_rows(const Product& p) {
     } else {
       kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
     }
+    if (plan.float_zeros) sum_activations(p, row);
   };
   Context context = p.context;
   context.max_threads = plan.max_threads;
@@ -82,7 +102,30 @@ struct Columns {
   int64_t first, n;       // columns that exist
 };
 
-PanelBlock panel_block(const Product& p, const Columns& c) {
+// A column block's scales as float32, panels x groups x kPanel.
+const float* decode_scales(const Product& p, const Columns& c, uint8_t* slice) {
+  const Layout& l = p.layout;
+  float* const scale = reinterpret_cast<float*>(slice + p.plan.scale_offset);
+  read_scales(*p.context.kernels, p.plan.scale_type, p.packed + l.scale_offset + c.panel * l.scale_stride, 0,
+              c.panels * l.groups * kPanel, scale);
+  return scale;
+}
+
+// `count` zero points that are floats, from `first` on.
+void read_zeros(const Product& p, const uint8_t* zeros, int64_t first, int64_t count, float* out) {
+  read_scales(*p.context.kernels, ScaleType{p.layout.zero_type, 1.0f}, zeros, first, count, out);
+}
+
+// Those of a column block, panels x groups x kPanel.
+const float* decode_zeros(const Product& p, const Columns& c, uint8_t* slice) {
+  const Layout& l = p.layout;
+  float* const zero = reinterpret_cast<float*>(slice + p.plan.zero_offset);
+  read_zeros(p, p.packed + l.zero_offset + c.panel * l.zero_stride, 0, c.panels * l.groups * kPanel, zero);
+  return zero;
+}
+
+// slice: the thread's workspace.
+PanelBlock panel_block(const Product& p, const Columns& c, uint8_t* slice) {
   const Layout& l = p.layout;
   PanelBlock block = {};
   block.panels = c.panels;
@@ -92,13 +135,22 @@ PanelBlock panel_block(const Product& p, const Columns& c) {
   block.groups = l.groups;
   block.group_k = l.group_k;
   block.last_group_k = l.last_group_k;
-  block.scale = p.packed + l.scale_offset + c.panel * l.scale_stride;
-  block.scale_stride = l.scale_stride;
-  block.scale_half = l.scale_half;
-  block.zero = l.has_zero ? p.packed + l.zero_offset + c.panel * l.zero_stride : nullptr;
+  if (p.plan.decode_scales) {
+    block.scale = reinterpret_cast<const uint8_t*>(decode_scales(p, c, slice));
+    block.scale_stride = l.groups * kPanel * 4;
+  } else {
+    block.scale = p.packed + l.scale_offset + c.panel * l.scale_stride;
+    block.scale_stride = l.scale_stride;
+    block.scale_half = l.scale_type.type == LOWBIT_FLOAT16;
+  }
+  block.zero = l.whole_zeros() ? p.packed + l.zero_offset + c.panel * l.zero_stride : nullptr;
   block.zero_stride = l.zero_stride;
   block.zero_bits = l.zero_bits;
   block.zero_offset = l.code_zero();
+  if (!l.format->is_integer() && p.plan.path != Path::kFloat) {
+    block.table = p.table;
+    block.zero_offset = 128;
+  }
   block.group_size = l.group;
   return block;
 }
@@ -111,6 +163,7 @@ GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
   g.b = b.b;
   g.b_stride = b.b_stride;
   g.bits = b.bits;
+  g.table = b.table;
   g.groups = plan.groups;
   g.group_k = plan.group_k;
   g.last_group_k = plan.last_group_k;
@@ -132,6 +185,7 @@ GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
     g.b = bytes;
     g.b_stride = stride;
     g.bits = 8;
+    g.table = nullptr;
     g.zero = nullptr;  // bytes are code - zero + 128
     g.zero_offset = 128;
   }
@@ -143,7 +197,7 @@ void set_rows(const Product& p, int64_t row, int64_t rows, GemmBlock* g) {
   g->a = prepared_row(p, row);
   g->sums = sums_row(p, row);
   if (p.plan.act_in_sum) {
-    g->act_scale = p.x_scale ? p.x_scale + row * p.plan.act_groups : act_scale_row(p, row);
+    g->act_scale = act_scales(p, row);
     g->act_scale_stride = p.plan.act_groups;
   }
 }
@@ -164,7 +218,7 @@ void finish_float(const Product& p, int64_t row, const Columns& c, const float* 
 // Path::kCodes: int32 sums, corrected for zero points, are the result or are scaled to it.
 void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
-  const PanelBlock b = panel_block(p, c);
+  const PanelBlock b = panel_block(p, c, slice);
   GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
   const int64_t width = g.panels * kPanel;
   int32_t* const sums = reinterpret_cast<int32_t*>(slice + p.plan.c_offset);
@@ -230,24 +284,67 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   }
 }
 
+// Minus zero times scale, for each kernel group and column, as gemm_float reads it.
+const float* zero_products(const Product& p, const Columns& c, const float* scale, uint8_t* slice) {
+  const Layout& l = p.layout;
+  const int64_t width = c.panels * kPanel, ratio = p.plan.scale_ratio;
+  float* const out = reinterpret_cast<float*>(slice + p.plan.zero_offset);
+  constexpr int64_t kGroups = 64;  // at a time: 4 KB
+  float zero[kGroups * kPanel];
+  for (int64_t panel = 0; panel < c.panels; ++panel) {
+    const uint8_t* zeros = p.packed + l.zero_offset + (c.panel + panel) * l.zero_stride;
+    for (int64_t group = 0; group < l.groups; ++group, scale += kPanel) {
+      if (group % kGroups == 0)
+        read_zeros(p, zeros, group * kPanel, std::min(kGroups, l.groups - group) * kPanel, zero);
+      const float* const z = zero + group % kGroups * kPanel;
+      for (int64_t g = group * ratio; g < std::min(p.plan.groups, (group + 1) * ratio); ++g) {
+        float* const to = out + g * width + panel * kPanel;
+        for (int i = 0; i < kPanel; ++i) to[i] = -(z[i] * scale[i]);
+      }
+    }
+  }
+  return out;
+}
+
+// Adds the segments that subtract float zero points to the sums of `rows` rows from `first` on.
+void subtract_zeros(const Product& p, const float* zeros, int64_t panels, int64_t first, int64_t rows, float* sums) {
+  FloatBlock f = {};
+  f.rows = rows;
+  f.panels = panels;
+  f.a_stride = p.plan.groups;
+  f.c = sums;
+  f.ldc = panels * kPanel;
+  for (int64_t g = 0; g < p.plan.groups; g += kSegment) {
+    f.k = std::min(kSegment, p.plan.groups - g);
+    f.a = zero_sums_row(p, first) + g;
+    f.b = zeros + g * f.ldc;
+    p.context.kernels->gemm_float(f);
+  }
+}
+
 void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
-  const PanelBlock b = panel_block(p, c);
+  const PanelBlock b = panel_block(p, c, slice);
   GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
   float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
   g.c = sums;
   const auto gemm = p.plan.path == Path::kGemv ? kernels.gemv_groups : kernels.gemm_groups;
+  const float* zeros = nullptr;
+  if (p.plan.float_zeros) zeros = zero_products(p, c, reinterpret_cast<const float*>(b.scale), slice);
   for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
     const int64_t rows = std::min(kRowChunk, row_end - first);
     set_rows(p, first, rows, &g);
     gemm(g);
+    if (zeros) subtract_zeros(p, zeros, c.panels, first, rows, sums);
     for (int64_t r = 0; r < rows; ++r) finish_float(p, first + r, c, sums + r * g.ldc);
   }
 }
 
 void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
-  PanelBlock b = panel_block(p, c);
+  PanelBlock b = panel_block(p, c, slice);
+  b.coder = &p.layout.format->coder;
+  if (p.plan.float_zeros) b.float_zero = decode_zeros(p, c, slice);
   float* const decoded = reinterpret_cast<float*>(slice + p.plan.panel_offset);
   FloatBlock g = {};
   g.rows = row_end - row_begin;
@@ -271,6 +368,14 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
 }
 
 }  // namespace
+
+void set_table(Product* p) {
+  const Format& f = *p->layout.format;
+  if (f.is_integer() || !f.has_int8()) return;
+  for (int i = 0; i < 64; ++i) {
+    p->table[i] = uint8_t(128 + std::lrint(f.coder.values[i % 16] * float(f.int8_steps)));
+  }
+}
 
 void run(const Product& p) {
   const Plan& plan = p.plan;

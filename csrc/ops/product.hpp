@@ -29,7 +29,11 @@ struct Product {
   int64_t ldout;
   bool integer_result;
   uint8_t* workspace;
+  alignas(LOWBIT_ALIGNMENT) uint8_t table[64];  // int8 numbers + 128 by code, four times; see set_table
 };
+
+// Compute int8 of 4-bit formats that are no integers: fills p->table.
+void set_table(Product* p);
 
 // Computes p.out. Everything in p has been checked.
 void run(const Product& p);

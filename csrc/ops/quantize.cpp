@@ -28,7 +28,6 @@ struct Job {
   lowbit_type zero_type;
   const void* zero_point;
   int64_t row_bytes;  // of codes
-  bool streamed;      // the result is larger than the caches
 
   int64_t code_offset(int64_t row, int64_t begin) const { return row * row_bytes + begin * format->bits / 8; }
   bool fraction() const { return zero_type == LOWBIT_FLOAT32; }
@@ -150,14 +149,18 @@ void dequantize_chunk(const Job& job, const uint8_t* codes, int64_t row, int64_t
 // Runs that begin on a byte of the packed codes, counted from the row's start: every so many.
 int64_t aligned_runs(const Job& job) { return job.format->packed() ? 8 / std::gcd(job.map.run, int64_t{8}) : 1; }
 
-// Cuts every row into pieces of `size` elements, a multiple of 8: f(row, begin, end).
+// Cuts every row into pieces of `size` elements, a multiple of 8, whose results are written one after the other:
+// f(row, begin, end, writer). to: where the result of element 0 goes; bits: of each.
 template <typename F>
-void each_piece(const Job& job, int64_t size, F f) {
-  const int64_t length = job.map.row_length, per_row = ceil_div(length, size);
+void each_piece(const Job& job, int64_t size, void* to, int64_t bits, F f) {
+  const int64_t length = job.map.row_length, per_row = ceil_div(length, size), row_bytes = ceil_div(length * bits, 8);
+  const bool streamed = job.map.rows * row_bytes >= kStreamBytes;
   parallel_items(job.context, job.map.rows * per_row, std::min(size, length), [&](int64_t first, int64_t last) {
+    const int64_t offset = first / per_row * row_bytes + first % per_row * size * bits / 8;
+    Writer writer(*job.context.kernels, streamed, static_cast<uint8_t*>(to) + offset);
     for (int64_t item = first; item < last; ++item) {
       const int64_t row = item / per_row, begin = item % per_row * size;
-      f(row, begin, std::min(length, begin + size));
+      f(row, begin, std::min(length, begin + size), &writer);
     }
   });
 }
@@ -168,31 +171,16 @@ int64_t chunk_length(const Job& job) {
   return unit < kChunk ? kChunk / unit * unit : kChunk;
 }
 
-// Writes the codes of the elements [begin, end) of a row through a buffer, a chunk at a time: f(begin, end, to).
-template <typename F>
-void write_codes(const Job& job, int64_t row, int64_t begin, int64_t end, int64_t chunk, uint8_t* codes, F f) {
-  const int64_t bits = job.format->bits;
-  write_through(*job.context.kernels, job.streamed, codes + job.code_offset(row, begin),
-                ceil_div((end - begin) * bits, 8), [&](uint8_t* to) {
-                  for (int64_t at = begin; at < end; at += chunk) {
-                    f(at, std::min(end, at + chunk), to + (at - begin) * bits / 8);
-                  }
-                });
-}
-
-// Chunks whose codes fill the buffer that they are written through.
-int64_t chunks_in_buffer(const Job& job, int64_t chunk) {
-  return std::max<int64_t>(1, kStreamChunk * 8 / job.format->bits / chunk);
-}
+int64_t packed_bytes(const Job& job, int64_t elements) { return ceil_div(elements * job.format->bits, 8); }
 
 bool quantize_given(const Job& job, Check check, const float* x, uint8_t* codes) {
   std::atomic<bool> good{true};
-  const int64_t chunk = chunk_length(job);
-  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
-    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
-      if (!quantize_chunk(job, check, x, row, from, to, out)) good.store(false, std::memory_order_relaxed);
-    });
-  });
+  each_piece(job, chunk_length(job), codes, job.format->bits,
+             [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
+               out->write(packed_bytes(job, end - begin), [&](uint8_t* to) {
+                 if (!quantize_chunk(job, check, x, row, begin, end, to)) good.store(false, std::memory_order_relaxed);
+               });
+             });
   return good;
 }
 
@@ -234,36 +222,33 @@ void quantize_runs_found(const Job& job, ParamWriter* writer, const float* x, in
 }
 
 // The same for a run, or the few until one begins on a byte, that no chunk holds: its data is read twice.
-void quantize_long_found(const Job& job, ParamWriter* writer, const float* x, int64_t row, int64_t begin, int64_t end,
-                         uint8_t* codes) {
+void quantize_long_found(const Job& job, ParamWriter* params, const float* x, int64_t row, int64_t begin, int64_t end,
+                         Writer* out) {
   const int64_t run = job.map.run;
   for (int64_t at = begin; at < end; at += run) {
     const int64_t n = std::min(run, end - at);
     float minimum, maximum, scale, zero;
     job.context.kernels->range_runs(x + row * job.map.row_length + at, n, n, &minimum, &maximum);
     finish_ranges(1, &minimum, &maximum);
-    writer->write(&minimum, &maximum, job.map.first_param(row, at / run), 1, &scale, &zero);
+    params->write(&minimum, &maximum, job.map.first_param(row, at / run), 1, &scale, &zero);
   }
-  const int64_t piece = kChunk * chunks_in_buffer(job, kChunk);
-  for (int64_t at = begin; at < end; at += piece) {
-    write_codes(job, row, at, std::min(end, at + piece), kChunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
-      quantize_chunk(job, Check::kNone, x, row, from, to, out);
-    });
+  for (int64_t at = begin; at < end; at += kChunk) {
+    const int64_t stop = std::min(end, at + kChunk);
+    out->write(packed_bytes(job, stop - at),
+               [&](uint8_t* to) { quantize_chunk(job, Check::kNone, x, row, at, stop, to); });
   }
 }
 
-void quantize_found(const Job& job, ParamWriter* writer, const float* x, uint8_t* codes) {
-  const int64_t unit = aligned_runs(job) * job.map.run;
+void quantize_found(const Job& job, ParamWriter* params, const float* x, uint8_t* codes) {
+  const int64_t unit = aligned_runs(job) * job.map.run, bits = job.format->bits;
   if (unit > kChunk) {
-    return each_piece(job, unit, [&](int64_t row, int64_t begin, int64_t end) {
-      quantize_long_found(job, writer, x, row, begin, end, codes);
+    return each_piece(job, unit, codes, bits, [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
+      quantize_long_found(job, params, x, row, begin, end, out);
     });
   }
-  const int64_t chunk = kChunk / unit * unit;
-  each_piece(job, chunk * chunks_in_buffer(job, chunk), [&](int64_t row, int64_t begin, int64_t end) {
-    write_codes(job, row, begin, end, chunk, codes, [&](int64_t from, int64_t to, uint8_t* out) {
-      quantize_runs_found(job, writer, x, row, from, to, out);
-    });
+  each_piece(job, kChunk / unit * unit, codes, bits, [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
+    out->write(packed_bytes(job, end - begin),
+               [&](uint8_t* to) { quantize_runs_found(job, params, x, row, begin, end, to); });
   });
 }
 
@@ -352,7 +337,6 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
   int64_t elements = 0;
   if (const lowbit_status status = make_job(context, *args, args->x, "x", &job, &elements, error)) return status;
   uint8_t* codes = static_cast<uint8_t*>(args->codes);
-  job.streamed = is_streamed(elements * job.format->bits / 8);
   if (!args->find_params) {
     if (elements == 0) return ok(error);
     const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
@@ -401,11 +385,9 @@ lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequ
   if (const lowbit_status status = make_job(context, *args, args->out, "out", &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
   const uint8_t* codes = static_cast<const uint8_t*>(args->codes);
-  job.streamed = is_streamed(elements * int64_t(sizeof(float)));
-  each_piece(job, chunk_length(job), [&](int64_t row, int64_t begin, int64_t end) {
-    float* const out = args->out + row * job.map.row_length + begin;
-    write_through(*job.context.kernels, job.streamed, out, (end - begin) * int64_t(sizeof(float)),
-                  [&](uint8_t* to) { dequantize_chunk(job, codes, row, begin, end, reinterpret_cast<float*>(to)); });
+  each_piece(job, chunk_length(job), args->out, 32, [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
+    out->write((end - begin) * 4,
+               [&](uint8_t* to) { dequantize_chunk(job, codes, row, begin, end, reinterpret_cast<float*>(to)); });
   });
   return ok(error);
 }

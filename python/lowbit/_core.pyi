@@ -108,6 +108,8 @@ def pack_weights(
     k: int,
     group_size: int,
     codes: _Array,
+    scale_type: int,
+    global_scale: float,
     scale: _Array | None,
     zero_point: _Array | None,
 ) -> npt.NDArray[np.uint8]: ...

@@ -26,7 +26,7 @@ from ._checks import (
 )
 from ._runtime import context
 from .arrays import QuantizedArray
-from .weights import PackedWeights, pack_weights
+from .weights import PackedWeights, has_int8, pack_weights
 
 ACTIVATIONS = {"relu": _core.RELU, "gelu": _core.GELU, "gelu_tanh": _core.GELU_TANH, "silu": _core.SILU}
 COMPUTES = {"int8": _core.COMPUTE_INT8, "float32": _core.COMPUTE_FLOAT32}
@@ -53,8 +53,10 @@ def matmul(
         bias: shape (N,), one of the float types of x, or None.
         activation: None, "relu", "gelu" (with erf), "gelu_tanh" or "silu".
         out: array to write into: of the result's shape and dtype, rows contiguous, not overlapping the inputs.
-        compute: "int8": activations are quantized on the fly (symmetric, absmax / 127), sums are exact within a group.
-            "float32": weights are decoded to float32. None: "int8".
+        compute: "int8": activations are quantized on the fly (symmetric, absmax / 127), sums are exact within a group;
+            for integers and formats of 4 bits. nf4 and fp4 are rounded to int8 for it, by 0.5 and 0.3 % of the weights.
+            "float32": weights are decoded to float32. None: "int8" for integers and E2M1 (float4_e2m1fn, mxfp4,
+            nvfp4), which it multiplies as they are, else "float32".
         act_group_size: with compute "int8", elements along K that share an activation scale: a divisor or a multiple
             of the weights' group; -1: whole rows, faster and less exact; None: the weights' own groups. A
             QuantizedArray x has its own.
@@ -81,7 +83,13 @@ def matmul(
     shape = operand.shape
     rows = _rows("x", shape, k)
     act = 0 if activation is None else choice("activation", activation, ACTIVATIONS)
-    mode = COMPUTES["int8"] if compute is None else choice("compute", compute, COMPUTES)
+    mode = default_compute(w, operand) if compute is None else choice("compute", compute, COMPUTES)
+    if mode == COMPUTES["int8"] and not has_int8(w._format):
+        if isinstance(operand, QuantizedArray):
+            raise ValueError(
+                f"x: a QuantizedArray with {w.format} weights, which have no compute 'int8'; expected x.dequantize()"
+            )
+        raise ValueError(f"compute: {compute!r} with {w.format} weights, expected 'float32' or None")
     bias_array = None if bias is None else floats("bias", bias)
     if bias_array is not None and bias_array.shape != (n,):
         raise ValueError(f"bias: shape {bias_array.shape}, expected ({n},)")
@@ -120,6 +128,12 @@ def matmul(
         floats32 if floats32.ndim == 2 else floats32.reshape(rows, n),
     )
     return result if dtype == FLOAT32 else store(floats32, result)
+
+
+def default_compute(w: PackedWeights, x: Array | QuantizedArray) -> int:
+    """int8 for 8-bit x, which has no other; else where it multiplies the weights as they are."""
+    exact = has_int8(w._format) and w._format.kind != "table"
+    return COMPUTES["int8" if exact or isinstance(x, QuantizedArray) else "float32"]
 
 
 def matmul_int(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._checks import CODE_TYPES, MAX_SIDE, Array, contiguous, typed
-from ._formats import find_format
+from ._formats import TYPES, Format, find_format, raw
 from ._layout import Layout
 from ._runtime import context
 from .arrays import QuantizedArray, codes_shape, stored_zero_point
@@ -24,16 +24,19 @@ class PackedWeights:
     Attributes:
         shape: (K, N), as the right-hand operand of ``x @ w``.
         format: name of the format of the codes.
-        group_size: elements along K that share a scale, or None.
-        scale_dtype: float32 or float16; None for plain codes without a scale, which only ``matmul_int`` takes.
+        group_size: elements along K that share a scale, or None; of blocks: their columns.
+        scale_dtype: dtype of the packed scales, float32 for quantized ones; None for plain codes without a scale, which
+            only ``matmul_int`` takes.
         nbytes: bytes of the packed form: codes, scales and zero points.
     """
 
     __slots__ = (
         "_data",
-        "_has_zero_point",
+        "_format",
+        "_global_scale",
         "_layout",
-        "_tensor_params",
+        "_params",
+        "_zero_dtype",
         "format",
         "group_size",
         "scale_dtype",
@@ -45,50 +48,56 @@ class PackedWeights:
     format: str
     group_size: int | None
     scale_dtype: np.dtype[Any] | None
+    # scale and zero point as they were given, where what is packed is not they, value for value
+    _params: tuple[Array | QuantizedArray, Array | None] | None
 
     def __init__(self, q: QuantizedArray | npt.ArrayLike) -> None:
         scale: Array | None = None
         zero_point: Array | None = None
-        self._tensor_params: tuple[Array, Array | None] | None = None
+        self._params = None
+        self._global_scale: np.float32 | None = None
         if isinstance(q, QuantizedArray):
-            self._layout = Layout(q.shape, q.axis, q.group_size)
+            self._format, self._layout, self._global_scale = q._format, q._layout, q.global_scale
             if q.axis == 1:
                 raise ValueError(
-                    "q: axis=1, one scale for each k, expected axis None or 0, or a group_size: "
+                    "q: axis=1, one scale for each k, expected axis None or 0, a group_size or a block_shape: "
                     "such scales cannot leave the sum over k"
                 )
-            self.format = q.format
         else:
             array = typed("q", np.asarray(q), CODE_TYPES)
-            self._layout = Layout(array.shape, None, None)
-            self.format = find_format(array.dtype).name
+            self._format, self._layout = find_format(array.dtype), Layout(array.shape, None, None)
         if len(self._layout.shape) != 2:
             raise ValueError(f"q: shape {self._layout.shape}, expected 2 dimensions, (N, K)")
         n, k = self._layout.shape
         if max(n, k) > MAX_SIDE:
             raise ValueError(f"q: shape {self._layout.shape}, expected at most {MAX_SIDE} rows and columns")
         if isinstance(q, QuantizedArray):
-            codes, scale, zero_point = q.codes, q.scale, q.zero_points()
-            if q.axis is None and q.group_size is None:
-                self._tensor_params = scale, zero_point
-            if scale.size != n * self._kernel_groups:  # one for the tensor, or none as K is 0
-                scale = np.full((n, 1), scale if scale.size else 1, scale.dtype)
-                if zero_point is not None:
-                    zero_point = np.full((n, 1), zero_point if zero_point.size else 0, zero_point.dtype)
+            codes, given, given_zero = q.codes, q.decoded_scale(), q.zero_points()
+            scale, zero_point = per_row(given, q._layout, 1), None
+            if given_zero is not None:
+                zero_point = per_row(given_zero, q._layout, 0)
+            if isinstance(q.scale, QuantizedArray) or scale.size != given.size:
+                self._params = q.scale, q.zero_point
         else:
             codes = contiguous(array)
         self.shape = k, n
-        self.group_size = self._layout.group_size
+        self.format = self._format.name
+        blocks = self._layout.block_shape
+        self.group_size = self._layout.group_size if blocks is None else blocks[1]
         self.scale_dtype = None if scale is None else scale.dtype
-        self._has_zero_point = zero_point is not None
-        group_size = self._layout.group_size if self._layout.groups > 1 else None
+        self._zero_dtype = None if zero_point is None else zero_point.dtype
         self._data = _core.pack_weights(
-            context(), find_format(self.format).id, n, k, group_size or 0, codes, scale, zero_point
+            context(),
+            self._format.id,
+            n,
+            k,
+            (self.group_size or 0) if self._layout.groups > 1 else 0,
+            raw(codes),
+            0 if scale is None else TYPES[scale.dtype],
+            0.0 if self._global_scale is None else float(self._global_scale),
+            None if scale is None else raw(scale),
+            zero_point,
         )
-
-    @property
-    def _kernel_groups(self) -> int:
-        return max(self._layout.groups, 1)
 
     @property
     def nbytes(self) -> int:
@@ -97,29 +106,22 @@ class PackedWeights:
 
     def unpack(self) -> QuantizedArray | Array:
         """What was packed, exactly: a QuantizedArray of shape (N, K), or a plain int8 or uint8 array of that shape."""
-        format, layout = find_format(self.format), self._layout
-        shape = (layout.rows, self._kernel_groups)
+        format, layout = self._format, self._layout
+        shape = (layout.rows, max(layout.groups, 1))
         codes = np.empty(codes_shape(format, layout), format.codes_dtype)
         scale = None if self.scale_dtype is None else np.empty(shape, self.scale_dtype)
-        zero_point = np.empty(shape, format.dtype) if self._has_zero_point else None
-        _core.unpack_weights(context(), self._data, codes, scale, zero_point)
+        zero_point = None if self._zero_dtype is None else np.empty(shape, self._zero_dtype)
+        _core.unpack_weights(
+            context(), self._data, raw(codes), None if scale is None else raw(scale), zero_point
+        )
         if scale is None:
             return codes
-        if self._tensor_params is not None:
-            scale, zero_point = self._tensor_params
-        else:
-            scale = scale[:, : layout.groups].reshape(layout.scale_shape)
-            if zero_point is not None:
-                zero_point = zero_point[:, : layout.groups].reshape(layout.scale_shape)
-        return QuantizedArray(
-            codes,
-            scale,
-            stored_zero_point(zero_point, format, layout),
-            format=self.format,
-            shape=layout.shape,
-            axis=layout.axis,
-            group_size=layout.group_size,
-        )
+        if self._params is not None:
+            return QuantizedArray._trusted(codes, *self._params, self._global_scale, format, layout)
+        scale = scale[:, : layout.groups].reshape(layout.scale_shape)
+        if zero_point is not None:
+            zero_point = stored_zero_point(zero_point[:, : layout.groups].reshape(layout.scale_shape), format, layout)
+        return QuantizedArray._trusted(codes, scale, zero_point, self._global_scale, format, layout)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TypeError("PackedWeights are not converted silently; call unpack(), then dequantize()")
@@ -147,12 +149,28 @@ class PackedWeights:
         return f"PackedWeights({self.format}, shape={self.shape}{group}, {self.nbytes} bytes)"
 
 
+def has_int8(format: Format) -> bool:
+    """Whether compute "int8" is defined: for integers, and for 4-bit numbers, by their int8 table."""
+    return format.kind == "integer" or format.bits == 4
+
+
+def per_row(values: Array, layout: Layout, empty: int) -> Array:
+    """Scales or zero points of a matrix as one for each row and group; `empty` where rows have no elements."""
+    rows, groups = layout.rows, layout.groups
+    if layout.block_shape is not None:
+        values = np.repeat(values, layout.block_shape[0], axis=0)[:rows]
+    if groups == 0 or values.size != rows * groups:  # one for the tensor
+        return np.full((rows, 1), values if values.size else empty, values.dtype)
+    return contiguous(values)
+
+
 def pack_weights(q: QuantizedArray | npt.ArrayLike) -> PackedWeights:
     """Pack weights once, to multiply with them often.
 
     Args:
-        q: a QuantizedArray of shape (N, K) = (out, in) with one scale, one per row (axis=0) or groups along K; or a
-            plain int8 or uint8 array of that shape, without scales, for ``matmul_int``.
+        q: a QuantizedArray of any format, of shape (N, K) = (out, in), with one scale, one per row (axis=0), groups
+            along K or blocks; or a plain int8 or uint8 array of that shape, without scales, for ``matmul_int``. Blocks
+            get a scale for each row and group; quantized scales are packed as float32.
 
     Returns:
         PackedWeights of shape (K, N).

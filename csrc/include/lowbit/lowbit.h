@@ -384,14 +384,17 @@ typedef struct lowbit_weights_info {
   int64_t n, k;
   int64_t group_size;     /* scales and zero points in groups of this many along K, the last may be shorter;
                              0: one per row of W */
-  lowbit_type scale_type; /* LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
-  int has_zero_point;
+  lowbit_type scale_type; /* as in lowbit_choose_args; LOWBIT_NONE: plain codes without scale, for lowbit_matmul_int */
+  float global_scale;     /* 0: none */
+  lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
+                             signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
+                             codes */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
 /* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
- * n x groups bytes, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
+ * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
                                              lowbit_error* error);
@@ -413,7 +416,8 @@ typedef enum lowbit_activation {
 } lowbit_activation;
 
 typedef enum lowbit_compute {
-  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group */
+  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group; for formats of
+                                integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
   LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
 } lowbit_compute;
 
@@ -432,7 +436,8 @@ typedef struct lowbit_matmul_args {
   const float* x_scale;   /* 8-bit x only: x_scale_count values */
   int64_t x_scale_count;  /* 1, m, or m x ceil(k / act_group_size) */
   const int32_t* x_zero_point; /* 8-bit x only: x_zero_point_count values, NULL: 0 */
-  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale */
+  int64_t x_zero_point_count;  /* 1 or m; only with one scale per row of W and whole-row x_scale, as uint8 x, and
+                                  without zero points that are floats */
   const float* bias;           /* n values or NULL */
   lowbit_activation activation;
   float* out;
@@ -448,7 +453,7 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
 
-/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed 8-bit codes (group_size 0);
+/* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */
 typedef struct lowbit_matmul_int_args {
   size_t struct_size;

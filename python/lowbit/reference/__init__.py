@@ -8,11 +8,20 @@ from .bits import pack_bits, unpack_bits
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
 from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
-from .matmul import matmul_dynamic, matmul_float32, matmul_int, matmul_int8, quantize_activations
+from .matmul import (
+    INT8_STEPS,
+    int8_numbers,
+    matmul_dynamic,
+    matmul_float32,
+    matmul_int,
+    matmul_int8,
+    quantize_activations,
+)
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
 
 __all__ = [
+    "INT8_STEPS",
     "activation",
     "choose_params",
     "code_range",
@@ -25,6 +34,7 @@ __all__ = [
     "fake_quantize",
     "fake_quantize_gradient",
     "fma",
+    "int8_numbers",
     "matmul_dynamic",
     "matmul_float32",
     "matmul_int",

@@ -1,7 +1,8 @@
 """Matrix products: docs/numerics.md, from "Activations quantized inside matmul" to 'Matmul, compute "float32"'.
 
-Weights are unpacked codes (N, K) = (out, in); their scale and zero_point are (), (N,) or (N, ceil(K / group_size)),
-float32 or float16 and integers. zero_point=None is 0.
+Weights are unpacked codes (N, K) = (out, in): integers or, where codes are no integers, the numbers they stand for.
+Their scale and zero_point are (), (N,) or (N, ceil(K / group_size)): floats of a type for scales, times global_scale;
+integers or, as zero points that are no codes, floats. zero_point=None is 0.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from .layout import group_count, group_length
 f32 = np.float32
 SEGMENT = 1024  # elements of K that are summed one after the other before sums are added to each other
 MAX_KERNEL_GROUP = 65536  # 65536 * 255 * 128 < 2^31
+INT8_STEPS = {"float4_e2m1fn": 2, "mxfp4": 2, "nvfp4": 2, "nf4": 124, "fp4": 120}
 
 
 def matmul_int(
@@ -29,6 +31,11 @@ def matmul_int(
     b = np.asarray(b).astype(np.int64) - np.asarray(b_zero_point).astype(np.int64).reshape(1, -1)
     # int64 wraps modulo 2^64, of which 2^32 is a divisor.
     return (a @ b).astype(np.uint32).view(np.int32)
+
+
+def int8_numbers(numbers: npt.ArrayLike, steps: int) -> npt.NDArray[np.int8]:
+    """Return what compute "int8" multiplies for a format's 4-bit numbers (float32): round(numbers * steps)."""
+    return np.rint(np.asarray(numbers).astype(f32) * f32(steps)).astype(np.int8)
 
 
 def quantize_activations(
@@ -65,12 +72,14 @@ def matmul_int8(
     group_size: int | None = None,
     act_group_size: int | None = None,
     x_zero_point: npt.ArrayLike | None = None,
+    global_scale: float | None = None,
+    steps: int = 1,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return activation(x @ W^T + bias), float32 (M, N), from 8-bit x and integer sums: compute "int8".
 
-    x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
+    codes: integers; of 4-bit formats that are none int8_numbers, with their steps. x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
     (M,). act_group_size: None for the weights' groups, -1 for whole rows, else a divisor or a multiple of group_size;
     not looked at where x_scale is () or (M,). bias: (N,) float32.
     ValueError where neither group divides the other, and for groups of more than 65536 elements.
@@ -85,8 +94,11 @@ def matmul_int8(
         act_group = group_length(k, -1)
         x_scale = x_scale.reshape(-1, 1)
     a_scale = np.broadcast_to(x_scale, (rows, group_count(k, act_group)))
-    w_scale = _per_group(np.asarray(scale).astype(f32), n, group_count(k, group_size))
+    w_scale = _per_group(_scaled(scale, global_scale, steps), n, group_count(k, group_size))
     w_zero = _per_group(np.asarray(0 if zero_point is None else zero_point), n, group_count(k, group_size))
+    float_zeros = w_zero if w_zero.dtype.kind == "f" else None
+    if float_zeros is not None:
+        w_zero = np.zeros(w_zero.shape, np.int64)
     if x_zero_point is not None:
         a = a - np.asarray(x_zero_point).astype(np.int64).reshape(-1, 1)
 
@@ -115,6 +127,18 @@ def matmul_int8(
             if (g + 1) % segment == 0 or g + 1 == count:
                 y = acc if g < segment else y + acc
                 acc = np.zeros_like(y)
+        # Float zero points: as many further segments, of up to SEGMENT groups each.
+        for g in range(count if float_zeros is not None else 0):
+            begin, end = g * group, min((g + 1) * group, k)
+            weight_index, act_index = begin // weight_group, begin // act_group
+            total = a[:, begin:end].sum(axis=1).astype(f32)[:, None]
+            if several_scales:
+                total = total * a_scale[:, act_index, None]
+            factor = -(float_zeros[:, weight_index].astype(f32) * w_scale[:, weight_index])
+            acc = fma(total, factor, acc)
+            if (g + 1) % SEGMENT == 0 or g + 1 == count:
+                y = y + acc
+                acc = np.zeros_like(y)
         if a_scale.shape[1] == 1:
             y = y * a_scale
     return _finish(y, bias, activation)
@@ -128,6 +152,8 @@ def matmul_dynamic(
     *,
     group_size: int | None = None,
     act_group_size: int | None = None,
+    global_scale: float | None = None,
+    steps: int = 1,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -142,6 +168,8 @@ def matmul_dynamic(
         zero_point,
         group_size=group_size,
         act_group_size=-1 if act_group is None else act_group,
+        global_scale=global_scale,
+        steps=steps,
         bias=bias,
         activation=activation,
     )
@@ -154,20 +182,21 @@ def matmul_float32(
     zero_point: npt.ArrayLike | None = None,
     *,
     group_size: int | None = None,
+    global_scale: float | None = None,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return activation(x @ W^T + bias), float32 (M, N), with W decoded to float32: compute "float32"."""
     x = np.asarray(x, f32)
-    difference = np.asarray(codes).astype(np.int32)
-    n, k = difference.shape
+    numbers = np.asarray(codes).astype(f32)
+    n, k = numbers.shape
     group = group_length(k, group_size)
     groups = group_count(k, group_size)
-    scales = _per_group(np.asarray(scale).astype(f32), n, groups)
-    zeros = _per_group(np.asarray(0 if zero_point is None else zero_point), n, groups).astype(np.int32)
+    scales = _per_group(_scaled(scale, global_scale), n, groups)
+    zeros = _per_group(np.asarray(0 if zero_point is None else zero_point), n, groups).astype(f32)
     index = np.arange(k) // group
     with np.errstate(all="ignore"):
-        w = (difference - zeros[:, index]).astype(f32) * scales[:, index]
+        w = (numbers - zeros[:, index]) * scales[:, index]  # of integers, the difference is exact
         y = np.zeros((x.shape[0], n), f32)
         for begin in range(0, k, SEGMENT):
             acc = np.zeros_like(y)
@@ -175,6 +204,13 @@ def matmul_float32(
                 acc = fma(x[:, i, None], w[None, :, i], acc)
             y = acc if begin == 0 else y + acc
     return _finish(y, bias, activation)
+
+
+def _scaled(scale: npt.ArrayLike, global_scale: float | None, steps: int = 1) -> npt.NDArray[np.float32]:
+    """Return scale as float32, times global_scale / steps."""
+    unit = f32(1 if global_scale is None else global_scale) / f32(steps)
+    with np.errstate(all="ignore"):
+        return np.asarray(np.asarray(scale).astype(f32) * unit)
 
 
 def _per_group(values: npt.NDArray[Any], n: int, groups: int) -> npt.NDArray[Any]:

@@ -507,14 +507,13 @@ def nbits_case(rng, n, k, bits, block_size, zero):
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
-@pytest.mark.parametrize("zero", ["none", "packed"])
+@pytest.mark.parametrize("zero", ["none", "packed", "float"])
 def test_matmul_nbits(isa, bits, zero):
     rng = np.random.default_rng(9)
     for n, k, block_size in ((5, 64, 32), (7, 100, 32), (16, 129, 16), (3, 33, 64), (4, 50, 128), (2, 270, 128)):
         b, scales, zeros, w = nbits_case(rng, n, k, bits, block_size, zero)
-        assert_same(
-            lo.nbits_weights(b, scales, zeros, K=k, N=n, bits=bits, block_size=block_size).dequantize(), w.astype(F32)
-        )
+        decoded = lo.nbits_weights(b, scales, zeros, K=k, N=n, bits=bits, block_size=block_size).dequantize()
+        np.testing.assert_allclose(decoded, w, rtol=2e-7, atol=0 if zero != "float" else 1e-5)
         bias = rng.standard_normal(n).astype(F32)
         for x in (rng.standard_normal((3, k)).astype(F32), rng.standard_normal((2, 2, k)).astype(F32)):
             exact = x @ w.T + bias
@@ -547,8 +546,11 @@ def test_matmul_nbits_16_bit(dtype):
     assert_bits(got, wide.astype(dtype))
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
-@pytest.mark.parametrize("zero", ["none", "packed", "float"])
+ORT_ZEROS = [(bits, zero) for bits in (2, 4, 8) for zero in ("none", "packed", "float")]
+ORT_ZEROS.remove((8, "float"))  # onnxruntime 1.31 has no kernel for it
+
+
+@pytest.mark.parametrize(("bits", "zero"), ORT_ZEROS)
 @pytest.mark.parametrize("level", [0, 4])
 def test_matmul_nbits_equals_onnxruntime(bits, zero, level):
     """To the tolerance that the order of sums leaves, or, at level 4, that of 8-bit activations."""

@@ -273,8 +273,9 @@ def test_negative_and_zero_scales():
     assert_same(lo.dequantize_linear(codes, zero), np.array([[1, 0], [1.5, 0]], F32))
     for bad in (0, np.nan, np.inf):
         for dtype in (np.int8, np.int16, ml_dtypes.float8_e4m3fn):
-            with pytest.raises(ValueError, match=r"scale: "):
-                lo.quantize_linear(x, F32(bad), output_dtype=dtype)
+            for scale_type in (F32, F16):
+                with pytest.raises(ValueError, match=r"^y_scale: NaN, infinity or 0"):
+                    lo.quantize_linear(x, scale_type(bad), output_dtype=dtype)
 
 
 # ---- DynamicQuantizeLinear -------------------------------------------------------------------------------------------

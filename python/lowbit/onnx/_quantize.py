@@ -76,11 +76,14 @@ def quantize_linear(
     if working not in FLOATS:
         raise TypeError(f"precision: {working}, expected {names(FLOATS)}")
 
+    factors = as_float32(scale)
+    if not (np.isfinite(factors) & (factors != 0)).all():
+        raise ValueError("y_scale: NaN, infinity or 0 among them, expected finite scales other than 0")
     by_kernel = dtype not in SHORTS and (dtype not in SMALL_FLOATS or (saturate and zero is None))
     if not by_kernel:
         return _quantize_by_numpy(array, scale, zero, where, dtype, working, saturate)
     if working == FLOAT32:
-        values, scales = where.move(as_float32(array)), reshape_params(where, as_float32(scale))
+        values, scales = where.move(as_float32(array)), reshape_params(where, factors)
     else:
         values = where.move(_quotient(array, where.spread(scale, array.shape), working))
         scales = np.ones(reshape_params(where, scale).shape, np.float32)
@@ -212,8 +215,6 @@ def _quantize_by_numpy(
     saturate: bool,
 ) -> Array:
     """16-bit integers, floats that do not saturate, floats with a zero point."""
-    if not np.isfinite(as_float32(scale)).all() or not as_float32(scale).all():
-        raise ValueError("y_scale: NaN, infinity or 0, expected finite and non-zero scales")
     quotient = _quotient(x, where.spread(scale, x.shape), working)
     zeros = None if zero is None else where.spread(zero, x.shape)
     if dtype in SHORTS:

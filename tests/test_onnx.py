@@ -154,6 +154,7 @@ GRANULARITIES = [
     ((5, 6, 7), 1, 3),
     ((5, 6, 7), 2, 2),
     ((5, 6, 7), -2, 4),
+    ((5, 6, 7), 1, 2**40),
     ((9,), 1, 0),
     ((9,), 0, 4),
     ((), 1, None),
@@ -178,7 +179,7 @@ def spread(values, shape, axis, block_size):
     axis = axis % len(shape) if len(shape) > 1 or block_size else 0
     if block_size == 0:
         return np.broadcast_to(values.reshape([-1 if i == axis else 1 for i in range(len(shape))]), shape)
-    return np.repeat(values, block_size, axis=axis).take(range(shape[axis]), axis=axis)
+    return np.repeat(values, min(block_size, shape[axis]), axis=axis).take(range(shape[axis]), axis=axis)
 
 
 def limits(dtype):

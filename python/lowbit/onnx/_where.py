@@ -38,7 +38,7 @@ class Where(NamedTuple):
             return array.reshape([-1 if i == self.axis else 1 for i in range(len(shape))])
         if self.moved is None:
             return array.reshape(())
-        repeated = np.repeat(array, self.block_size, axis=self.moved)
+        repeated = np.repeat(array, min(self.block_size, max(1, shape[self.moved])), axis=self.moved)
         return repeated[tuple(slice(n) for n in shape)]
 
 

@@ -19,10 +19,25 @@ from ._runtime import (
 )
 from ._version import __version__
 from .arrays import QuantizedArray
+from .calibrate import (
+    HistogramObserver,
+    MinMaxObserver,
+    MovingAverageObserver,
+    Observer,
+    OutlierObserver,
+    OutlierStatistics,
+    outlier_statistics,
+)
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
+    "HistogramObserver",
+    "MinMaxObserver",
+    "MovingAverageObserver",
+    "Observer",
+    "OutlierObserver",
+    "OutlierStatistics",
     "PackedWeights",
     "QuantizedArray",
     "__version__",
@@ -36,6 +51,7 @@ __all__ = [
     "matmul",
     "matmul_int",
     "num_threads",
+    "outlier_statistics",
     "pack_bits",
     "pack_weights",
     "quantize",

@@ -1,18 +1,21 @@
-// range, quantize, dequantize and widen_half of every ISA, bit for bit against docs/numerics.md written out for one
-// element (reliability.md: 1, 3, 4, 5, 6, 7, 13, 14, 17, 31).
+// range, quantize and dequantize kernels of every ISA, every format, bit for bit against naive.hpp (reliability.md: 1,
+// 3, 4, 5, 6, 7, 13, 17, 31).
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "formats/registry.hpp"
 #include "guard.hpp"
 #include "isas.hpp"
+#include "naive.hpp"
 #include "test.hpp"
 
-using lowbit::CodeRange;
+using lowbit::Coder;
 using lowbit::Kernels;
 
 namespace {
@@ -40,17 +43,6 @@ void sprinkle(std::vector<float>* x, size_t turn) {
 }
 
 // In double, where no step rounds but the division, which is that of float.
-uint8_t naive_code(float x, float scale, int32_t zero, CodeRange range) {
-  const float quotient = x / scale;
-  if (std::isnan(quotient)) return uint8_t(zero);
-  const double code = std::nearbyint(double(quotient)) + zero;
-  return uint8_t(int32_t(std::min(std::max(code, double(range.qmin)), double(range.qmax))));
-}
-
-float naive_value(uint8_t code, bool is_signed, int32_t zero, float scale) {
-  return float((is_signed ? int32_t(int8_t(code)) : int32_t(code)) - zero) * scale;
-}
-
 // Values in guarded memory, ending at the last page or beginning behind the first.
 template <typename T>
 T* place(const Guarded& guarded, const std::vector<T>& values, bool at_end) {
@@ -80,10 +72,11 @@ struct Case {
 };
 
 // All n to 4 vectors and 3 with runs around it, and runs of 1 to 70 with several to a buffer.
-std::vector<Case> cases(const Kernels& k) {
+std::vector<Case> cases() {
+  constexpr size_t kMostLanes = 16;
   std::vector<Case> all;
-  for (size_t n = 0; n <= size_t(4 * k.lanes + 3); ++n) {
-    for (size_t run : {size_t{1}, size_t{3}, size_t(k.lanes), n / 2 + 1, n, n + 5}) {
+  for (size_t n = 0; n <= 4 * kMostLanes + 3; ++n) {
+    for (size_t run : {size_t{1}, size_t{3}, kMostLanes, n / 2 + 1, n, n + 5}) {
       if (run > 0) all.push_back({n, run});
     }
   }
@@ -93,10 +86,38 @@ std::vector<Case> cases(const Kernels& k) {
   return all;
 }
 
-const CodeRange kRanges[] = {{-128, 127}, {0, 255}, {-8, 7}, {0, 15}, {-1, 0}, {0, 1}, {-64, 63}};
+const Coder& coder(const naive::Format& f) { return lowbit::find_format(f.id, nullptr)->coder; }
 
-int32_t zero_of(CodeRange range, size_t i) {
-  return range.qmin + int32_t(i * 37 % size_t(range.qmax - range.qmin + 1));
+// Block formats have the coders of their element types.
+std::vector<const naive::Format*> formats() {
+  std::vector<const naive::Format*> all;
+  for (const naive::Format& f : naive::formats()) {
+    if (f.group_size == 0) all.push_back(&f);
+  }
+  return all;
+}
+
+// A code as kernels write it: a byte of two's complement, or 16 bits.
+int stored(const naive::Format& f, int code) { return f.bits > 8 ? code : code & 255; }
+int read(const naive::Format& f, const void* codes, size_t i) {
+  return f.bits > 8 ? static_cast<const uint16_t*>(codes)[i] : static_cast<const uint8_t*>(codes)[i];
+}
+
+enum class Zero { kNone, kInteger, kFraction };
+
+std::vector<Zero> zeros(const naive::Format& f) {
+  if (!f.is_integer()) return {Zero::kNone};
+  return {Zero::kNone, Zero::kInteger, Zero::kFraction};
+}
+
+// Zero points for n runs.
+std::vector<float> zeros_for(const naive::Format& f, Zero kind, size_t n, size_t turn) {
+  std::vector<float> zero(n, 0.0f);
+  for (size_t i = 0; i < n && kind != Zero::kNone; ++i) {
+    zero[i] = float(f.qmin) + float((i + turn) * 37 % size_t(f.qmax - f.qmin + 1));
+    if (kind == Zero::kFraction) zero[i] += i % 2 ? 0.3f : -1000.5f + float(i % 1000);  // far outside, too
+  }
+  return zero;
 }
 
 }  // namespace
@@ -105,7 +126,7 @@ TEST(range_runs_every_length) {
   const Guarded from, low_room, high_room;
   for (const Kernels* k : lowbit::all_kernels()) {
     size_t turn = 0;
-    for (const Case& c : cases(*k)) {
+    for (const Case& c : cases()) {
       std::vector<float> x = random_floats(c.n, unsigned(++turn), 100.0f);
       if (turn % 2) sprinkle(&x, turn);
       const size_t runs = (c.n + c.run - 1) / c.run;
@@ -181,66 +202,81 @@ TEST(range_each_every_length) {
   }
 }
 
-TEST(quantize_every_length) {
+TEST(quantize_every_format_length_and_run) {
   const Guarded from, scale_room, zero_room, to;
-  for (const Kernels* k : lowbit::all_kernels()) {
-    size_t turn = 0, extremes = 0, all = 0;
-    for (const Case& c : cases(*k)) {
-      const CodeRange range = kRanges[++turn % std::size(kRanges)];
-      std::vector<float> x = random_floats(c.n, unsigned(turn), 100.0f);
-      if (turn % 2) sprinkle(&x, turn);
-      const size_t runs = (c.n + c.run - 1) / c.run;
-      const bool with_zero = turn % 3 != 0;
-      std::vector<float> scale(runs), scale_each(c.n);
-      std::vector<int32_t> zero(runs), zero_each(c.n);
-      for (size_t r = 0; r < runs; ++r) {
-        scale[r] = (r % 3 ? 0.37f : -1.9f) * float(r + 1) * 20.0f / float(range.qmax - range.qmin);
-        zero[r] = zero_of(range, r + turn);
-      }
-      for (size_t i = 0; i < c.n; ++i) {
-        scale_each[i] = scale[i / c.run];
-        zero_each[i] = zero[i / c.run];
-      }
-      for (const bool at_end : {false, true}) {
-        for (const bool each : {false, true}) {
+  size_t turn = 0;
+  for (const naive::Format* f : formats()) {
+    std::vector<int> seen;
+    for (const Zero kind : zeros(*f)) {
+      for (const Case& c : cases()) {
+        std::vector<float> x = random_floats(c.n, unsigned(++turn), std::min(1.2f * f->max_value() + 1.0f, 1e38f));
+        for (size_t i = turn % 2; i < c.n && !f->is_integer(); i += 2) x[i] = std::ldexp(x[i], -int((i + turn) % 34));
+        if (turn % 2) sprinkle(&x, turn);
+        const size_t runs = (c.n + c.run - 1) / c.run;
+        std::vector<float> scale(runs);
+        for (size_t r = 0; r < runs; ++r) scale[r] = (r % 3 ? 0.37f : -1.9f) * (1.0f + float(r % 4));
+        const std::vector<float> zero = zeros_for(*f, kind, runs, turn);
+        std::vector<int> expected(c.n);
+        for (size_t i = 0; i < c.n; ++i) {
+          const size_t r = i / c.run;
+          expected[i] = stored(*f, f->code(x[i], scale[r], zero[r], kind == Zero::kFraction));
+        }
+        seen.insert(seen.end(), expected.begin(), expected.end());
+        for (const bool at_end : {false, true}) {
           const float* in = place(from, x, at_end);
-          const float* s = place(scale_room, each ? scale_each : scale, at_end);
-          const int32_t* z = place(zero_room, each ? zero_each : zero, at_end);
-          uint8_t* codes = room<uint8_t>(to, c.n, at_end);
-          if (each) {
-            k->quantize_each(in, int64_t(c.n), s, with_zero ? z : nullptr, range, codes);
-          } else {
-            k->quantize_runs(in, int64_t(c.n), int64_t(c.run), s, with_zero ? z : nullptr, range, codes);
+          const float* s = place(scale_room, scale, at_end);
+          const float* z = kind == Zero::kNone ? nullptr : place(zero_room, zero, at_end);
+          const size_t bytes = c.n * f->code_bytes();
+          for (const Kernels* k : lowbit::all_kernels()) {
+            uint8_t* codes = room<uint8_t>(to, bytes, at_end);
+            k->quantize_runs(in, int64_t(c.n), int64_t(c.run), s, z, kind == Zero::kFraction, coder(*f), codes);
+            for (size_t i = 0; i < c.n; ++i) CHECK_EQ(read(*f, codes, i), expected[i]);
+            CHECK(clean_behind(codes, bytes, at_end));
           }
-          for (size_t i = 0; i < c.n; ++i) {
-            const uint8_t expected = naive_code(x[i], scale_each[i], with_zero ? zero_each[i] : 0, range);
-            CHECK_EQ(codes[i], expected);
-            extremes += expected == uint8_t(range.qmin) || expected == uint8_t(range.qmax);
-            ++all;
-          }
-          CHECK(clean_behind(codes, c.n, at_end));
         }
       }
     }
-    CHECK(extremes > all / 20 && extremes < all);  // the data reach both the ends and the middle
+    // the data reach every code, or very many
+    std::sort(seen.begin(), seen.end());
+    seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+    const size_t all = f->is_integer() ? size_t(f->qmax - f->qmin + 1) : size_t{1} << f->bits;
+    if (seen.size() < (all > 256 ? 2000 : all * 4 / 5)) {
+      test::failed(__FILE__, __LINE__,
+                   "format " + std::to_string(f->id) + ": " + std::to_string(seen.size()) + " codes");
+    }
   }
 }
 
 TEST(quantize_ties_and_neighbours) {
-  for (const Kernels* k : lowbit::all_kernels()) {
-    for (const CodeRange range : kRanges) {
-      for (const float scale : {1.0f, -1.0f, 0.125f, 3.0f, 1e-40f, 1e30f}) {
-        std::vector<float> x;
-        for (int half = -1030; half <= 1030; ++half) {
-          const float tie = float(half) * 0.5f * scale;
-          for (const float v : {tie, std::nextafter(tie, kInf), std::nextafter(tie, -kInf)}) x.push_back(v);
+  for (const naive::Format* f : formats()) {
+    // middles between neighbouring numbers, ends included
+    std::vector<float> numbers;
+    if (f->is_integer()) {
+      for (int i = -260; i <= 260; ++i) numbers.push_back(float(i));
+    } else if (f->floats) {
+      for (const double v : f->floats->numbers) numbers.insert(numbers.end(), {float(v), -float(v)});
+    } else {
+      numbers = f->table;
+    }
+    std::sort(numbers.begin(), numbers.end());
+    for (const float scale : {1.0f, -1.0f, 0.125f, 3.0f, 1e-40f, 1e30f}) {
+      std::vector<float> x(kSpecial);
+      const size_t step = numbers.size() > 2000 ? 7 : 1;
+      for (size_t i = 0; i + 1 < numbers.size(); i += step) {
+        const float tie = float((double(numbers[i]) + double(numbers[i + 1])) / 2) * scale;
+        x.insert(x.end(), {tie, std::nextafter(tie, naive::kInf), std::nextafter(tie, -naive::kInf)});
+      }
+      for (const Zero kind : zeros(*f)) {
+        const float zero = zeros_for(*f, kind, 1, 5)[0];
+        std::vector<int> expected;
+        for (const float v : x) expected.push_back(stored(*f, f->code(v, scale, zero, kind == Zero::kFraction)));
+        for (const Kernels* k : lowbit::all_kernels()) {
+          std::vector<uint16_t> codes(x.size(), 0xeeee);
+          const int64_t n = int64_t(x.size());
+          k->quantize_runs(x.data(), n, n, &scale, kind == Zero::kNone ? nullptr : &zero, kind == Zero::kFraction,
+                           coder(*f), codes.data());
+          for (size_t i = 0; i < x.size(); ++i) CHECK_EQ(read(*f, codes.data(), i), expected[i]);
         }
-        x.insert(x.end(), kSpecial.begin(), kSpecial.end());
-        const int32_t zero = zero_of(range, 5);
-        std::vector<uint8_t> codes(x.size(), 0xee);
-        const int64_t n = int64_t(x.size());
-        k->quantize_runs(x.data(), n, n, &scale, &zero, range, codes.data());
-        for (size_t i = 0; i < x.size(); ++i) CHECK_EQ(codes[i], naive_code(x[i], scale, zero, range));
       }
     }
   }
@@ -248,16 +284,22 @@ TEST(quantize_ties_and_neighbours) {
 
 TEST(quantize_special_values_at_every_lane) {
   const float scale = 0.25f;
-  const int32_t zero = 3;
-  for (const Kernels* k : lowbit::all_kernels()) {
-    for (const float special : kSpecial) {
-      for (size_t n = 1; n <= size_t(5 * k->lanes); ++n) {
-        for (size_t at = 0; at < n; ++at) {
-          std::vector<float> x(n, 1.0f);
-          x[at] = special;
-          std::vector<uint8_t> codes(n, 0xee);
-          k->quantize_runs(x.data(), int64_t(n), int64_t(n), &scale, &zero, {-8, 7}, codes.data());
-          for (size_t i = 0; i < n; ++i) CHECK_EQ(codes[i], naive_code(x[i], scale, zero, {-8, 7}));
+  for (const lowbit_format id : {LOWBIT_INT(4), LOWBIT_FORMAT_E4M3FNUZ, LOWBIT_FORMAT_NF4}) {
+    const naive::Format& f = *std::find_if(naive::formats().begin(), naive::formats().end(),
+                                           [=](const naive::Format& one) { return one.id == id; });
+    const float zero = f.is_integer() ? 3.0f : 0.0f;
+    for (const Kernels* k : lowbit::all_kernels()) {
+      for (const float special : kSpecial) {
+        const int expected = stored(f, f.code(special, scale, zero)), others = stored(f, f.code(0.125f, scale, zero));
+        for (size_t n = 1; n <= size_t(3 * k->lanes); ++n) {
+          for (size_t at = 0; at < n; ++at) {
+            std::vector<float> x(n, 0.125f);
+            x[at] = special;
+            std::vector<uint8_t> codes(n, 0xee);
+            k->quantize_runs(x.data(), int64_t(n), int64_t(n), &scale, f.is_integer() ? &zero : nullptr, 0, coder(f),
+                             codes.data());
+            for (size_t i = 0; i < n; ++i) CHECK_EQ(codes[i], i == at ? expected : others);
+          }
         }
       }
     }
@@ -268,86 +310,87 @@ TEST(quantize_every_offset) {
   const Guarded from, to;
   const std::vector<float> x = random_floats(77, 1, 100.0f);
   const std::vector<float> scale = {0.5f, 1.0f, 2.0f};
-  for (const Kernels* k : lowbit::all_kernels()) {
-    for (size_t offset = 0; offset < 64; ++offset) {
-      float* in = from.first<float>() + offset % 16;
-      uint8_t* codes = to.first<uint8_t>() + offset;
-      std::copy(x.begin(), x.end(), in);
-      k->quantize_runs(in, int64_t(x.size()), 32, scale.data(), nullptr, {-128, 127}, codes);
-      for (size_t i = 0; i < x.size(); ++i) CHECK_EQ(codes[i], naive_code(x[i], scale[i / 32], 0, {-128, 127}));
-      k->dequantize_runs(codes, 1, int64_t(x.size()), 32, scale.data(), nullptr, in);
-      for (size_t i = 0; i < x.size(); ++i) CHECK(same_bits(in[i], naive_value(codes[i], true, 0, scale[i / 32])));
-    }
-  }
-}
-
-TEST(dequantize_every_length) {
-  const Guarded from, scale_room, zero_room, to;
-  for (const Kernels* k : lowbit::all_kernels()) {
-    size_t turn = 0;
-    for (const Case& c : cases(*k)) {
-      const bool is_signed = ++turn % 2;
-      const bool with_zero = turn % 3 != 0;
-      const size_t runs = (c.n + c.run - 1) / c.run;
-      std::vector<uint8_t> codes(c.n);
-      for (size_t i = 0; i < c.n; ++i) codes[i] = uint8_t(i * 29 + turn);
-      std::vector<float> scale(runs), scale_each(c.n);
-      std::vector<int32_t> zero(runs), zero_each(c.n);
-      for (size_t r = 0; r < runs; ++r) {
-        scale[r] = r % 7 == 3 ? kSpecial[(turn + r) % kSpecial.size()] : 0.1f * float(r + turn);
-        zero[r] = int32_t(r * 41 % 256) - (is_signed ? 128 : 0);
-      }
-      for (size_t i = 0; i < c.n; ++i) {
-        scale_each[i] = scale[i / c.run];
-        zero_each[i] = zero[i / c.run];
-      }
-      for (const bool at_end : {false, true}) {
-        for (const bool each : {false, true}) {
-          const uint8_t* in = place(from, codes, at_end);
-          const float* s = place(scale_room, each ? scale_each : scale, at_end);
-          const int32_t* z = place(zero_room, each ? zero_each : zero, at_end);
-          float* out = room<float>(to, c.n, at_end);
-          if (each) {
-            k->dequantize_each(in, is_signed, int64_t(c.n), s, with_zero ? z : nullptr, out);
-          } else {
-            k->dequantize_runs(in, is_signed, int64_t(c.n), int64_t(c.run), s, with_zero ? z : nullptr, out);
-          }
-          for (size_t i = 0; i < c.n; ++i) {
-            const float expected = naive_value(codes[i], is_signed, with_zero ? zero_each[i] : 0, scale_each[i]);
-            CHECK(same_bits(out[i], expected) || (std::isnan(out[i]) && std::isnan(expected)));
-          }
-          CHECK(clean_behind(out, c.n, at_end));
+  for (const naive::Format* f : formats()) {
+    for (const Kernels* k : lowbit::all_kernels()) {
+      for (size_t offset = 0; offset < 64; offset += f->code_bytes()) {
+        float* in = from.first<float>() + offset % 16;
+        uint8_t* codes = to.first<uint8_t>() + offset;
+        std::copy(x.begin(), x.end(), in);
+        k->quantize_runs(in, int64_t(x.size()), 32, scale.data(), nullptr, 0, coder(*f), codes);
+        k->dequantize_runs(codes, int64_t(x.size()), 32, scale.data(), nullptr, coder(*f), in);
+        for (size_t i = 0; i < x.size(); ++i) {
+          const int code = f->code(x[i], scale[i / 32]);
+          CHECK_EQ(read(*f, codes, i), stored(*f, code));
+          CHECK(naive::same(in[i], f->value(code, scale[i / 32])));
         }
       }
     }
   }
 }
 
-TEST(widen_half_all_values_and_lengths) {
-  std::vector<uint16_t> halves(65536);
-  for (size_t i = 0; i < halves.size(); ++i) halves[i] = uint16_t(i);
-  const auto naive = [](uint16_t half) {
-    const int exponent = half >> 10 & 31, fraction = half & 1023;
-    const double sign = half & 0x8000 ? -1.0 : 1.0;
-    if (exponent == 31) return fraction ? kNan : float(sign) * kInf;
-    return float(sign * (exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24)));
-  };
-  const Guarded from, to;
-  for (const Kernels* k : lowbit::all_kernels()) {
-    std::vector<float> out(halves.size(), kNan);
-    k->widen_half(halves.data(), int64_t(halves.size()), out.data());
-    for (size_t i = 0; i < halves.size(); ++i) {
-      const float expected = naive(halves[i]);
-      CHECK(same_bits(out[i], expected) || (std::isnan(out[i]) && std::isnan(expected)));
-    }
-    for (size_t n = 0; n <= size_t(4 * k->lanes + 3); ++n) {
-      for (const bool at_end : {false, true}) {
-        const std::vector<uint16_t> some(halves.begin() + 0x3bf0, halves.begin() + 0x3bf0 + ptrdiff_t(n));
-        float* p = room<float>(to, n, at_end);
-        k->widen_half(place(from, some, at_end), int64_t(n), p);
-        for (size_t i = 0; i < n; ++i) CHECK(same_bits(p[i], naive(some[i])));
-        CHECK(clean_behind(p, n, at_end));
+TEST(dequantize_every_format_length_and_run) {
+  const Guarded from, scale_room, zero_room, to;
+  size_t turn = 0;
+  for (const naive::Format* f : formats()) {
+    const int count = 1 << f->bits;
+    for (const Zero kind : zeros(*f)) {
+      for (const Case& c : cases()) {
+        ++turn;
+        const size_t runs = (c.n + c.run - 1) / c.run;
+        std::vector<float> scale(runs);
+        for (size_t r = 0; r < runs; ++r) {
+          scale[r] = r % 7 == 3 ? kSpecial[(turn + r) % kSpecial.size()] : 0.1f * float(r + turn % 50);
+        }
+        const std::vector<float> zero = zeros_for(*f, kind, runs, turn);
+        std::vector<uint8_t> bytes(c.n);
+        std::vector<uint16_t> halves(c.n);
+        std::vector<float> expected(c.n);
+        for (size_t i = 0; i < c.n; ++i) {
+          int code = int(i * 29 + turn * 11) % count;
+          if (f->bits > 8) code = int(i * 2909 + turn * 1117) % count;
+          if (f->is_integer()) code = f->qmin + code % (f->qmax - f->qmin + 1);
+          bytes[i] = uint8_t(code);
+          halves[i] = uint16_t(code);
+          expected[i] = f->value(code, scale[i / c.run], zero[i / c.run]);
+        }
+        for (const bool at_end : {false, true}) {
+          const void* in =
+              f->bits > 8 ? static_cast<const void*>(place(from, halves, at_end)) : place(from, bytes, at_end);
+          const float* s = place(scale_room, scale, at_end);
+          const float* z = kind == Zero::kNone ? nullptr : place(zero_room, zero, at_end);
+          for (const Kernels* k : lowbit::all_kernels()) {
+            float* out = room<float>(to, c.n, at_end);
+            k->dequantize_runs(in, int64_t(c.n), int64_t(c.run), s, z, coder(*f), out);
+            for (size_t i = 0; i < c.n; ++i) CHECK(naive::same(out[i], expected[i]));
+            CHECK(clean_behind(out, c.n, at_end));
+          }
+        }
       }
+    }
+  }
+}
+
+TEST(dequantize_every_code) {
+  const float scale = 1.7f;
+  for (const naive::Format* f : formats()) {
+    const bool wide = f->bits > 8;
+    const size_t count = size_t{1} << f->bits;
+    std::vector<uint16_t> halves;
+    std::vector<uint8_t> bytes;
+    std::vector<int> codes;
+    for (size_t i = 0; i < count; ++i) {
+      const int code = f->is_integer() ? f->qmin + int(i) : int(i);
+      if (f->is_integer() && code > f->qmax) break;
+      codes.push_back(code);
+      bytes.push_back(uint8_t(code));
+      halves.push_back(uint16_t(code));
+    }
+    for (const Kernels* k : lowbit::all_kernels()) {
+      std::vector<float> out(codes.size());
+      const int64_t n = int64_t(codes.size());
+      const void* in = wide ? static_cast<const void*>(halves.data()) : bytes.data();
+      k->dequantize_runs(in, n, n, &scale, nullptr, coder(*f), out.data());
+      for (size_t i = 0; i < codes.size(); ++i) CHECK(naive::same(out[i], f->value(codes[i], scale)));
     }
   }
 }

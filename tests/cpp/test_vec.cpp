@@ -400,20 +400,39 @@ TEST(vec_memory) {
         if (whole) w.store_u8(p, a);
         for (int i = 0; whole && i < n; ++i) CHECK_EQ(p[i], static_cast<uint8_t>(a[i]));
       }
+      for (uint16_t* p : {guarded.first<uint16_t>(), guarded.last<uint16_t>(count)}) {
+        for (int i = 0; i < n; ++i) p[i] = static_cast<uint16_t>(0xffff - 257 * i);
+        w.load_u16_n(p, n, out);
+        for (int i = 0; i < w.lanes; ++i) CHECK_EQ(out[i], i < n ? 0xffff - 257 * i : 0);
+        if (whole) {
+          w.load_u16(p, out);
+          for (int i = 0; i < n; ++i) CHECK_EQ(out[i], 0xffff - 257 * i);
+        }
+        std::memset(p, 0xff, 2 * count);
+        w.store_u16_n(p, a, n);
+        for (int i = 0; i < n; ++i) CHECK_EQ(p[i], static_cast<uint16_t>(a[i]));
+        std::memset(p, 0xff, 2 * count);
+        if (whole) w.store_u16(p, a);
+        for (int i = 0; whole && i < n; ++i) CHECK_EQ(p[i], static_cast<uint16_t>(a[i]));
+      }
       // nothing behind the count is written
       float fkeep[kMostLanes + 1];
       int32_t keep[kMostLanes + 1];
       uint8_t bytes[kMostLanes + 1];
+      uint16_t halves[kMostLanes + 1];
+      std::memset(halves, 0xa5, sizeof halves);
       std::memset(fkeep, 0xa5, sizeof fkeep);
       std::memset(keep, 0xa5, sizeof keep);
       std::memset(bytes, 0xa5, sizeof bytes);
       w.store_n(fkeep, f, n);
       w.istore_n(keep, a, n);
       w.store_u8_n(bytes, a, n);
+      w.store_u16_n(halves, a, n);
       for (int i = n; i <= kMostLanes; ++i) {
         CHECK_EQ(same_bits<uint32_t>(fkeep[i]), 0xa5a5a5a5u);
         CHECK_EQ(static_cast<uint32_t>(keep[i]), 0xa5a5a5a5u);
         CHECK_EQ(bytes[i], 0xa5);
+        CHECK_EQ(halves[i], 0xa5a5);
       }
     }
     // iload and istore: any address; load_half: exactly `lanes` of them
@@ -432,6 +451,38 @@ TEST(vec_memory) {
     for (int i = 0; i < w.lanes; ++i) half[i] = 0x3c00;
     w.load_half(half, fout);
     for (int i = 0; i < w.lanes; ++i) CHECK_EQ(fout[i], 1.0f);
+  });
+}
+
+TEST(vec_pick_from_a_table) {
+  float table[16];  // whose bits say where they are from
+  for (uint32_t i = 0; i < 16; ++i) table[i] = same_bits<float>(0x01020304u * (i + 1));
+  each_isa([&](const Words& w) {
+    for (int first = 0; first < 256; ++first) {  // every index in every lane
+      int32_t index[kMostLanes];
+      float out[kMostLanes];
+      for (int i = 0; i < w.lanes; ++i) index[i] = (first + first / 16 * i) % 16;
+      w.pick(table, index, out);
+      for (int i = 0; i < w.lanes; ++i) CHECK(std::memcmp(out + i, table + index[i], 4) == 0);
+    }
+  });
+}
+
+TEST(vec_fold_rows) {
+  each_isa([&](const Words& w) {
+    uint64_t state = 8;
+    for (int at = 0; at < w.lanes * w.lanes; ++at) {
+      float rows[kMostLanes * kMostLanes], low[kMostLanes], high[kMostLanes];
+      for (float& v : rows) v = static_cast<float>(next_random(&state) % 1000) - 500.0f;
+      rows[at] = at % 2 ? kInf : -kInf;  // the extreme alone in each place
+      w.fold_rows_min(rows, low);
+      w.fold_rows_max(rows, high);
+      for (int i = 0; i < w.lanes; ++i) {
+        const float* row = rows + i * w.lanes;
+        CHECK_EQ(low[i], *std::min_element(row, row + w.lanes));
+        CHECK_EQ(high[i], *std::max_element(row, row + w.lanes));
+      }
+    }
   });
 }
 

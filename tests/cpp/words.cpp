@@ -60,6 +60,13 @@ void dot(int rows, int vecs, bool bytes, int64_t steps, const int32_t* start, co
   (bytes ? dot_tile<MR, NV, true> : dot_tile<MR, NV, false>)(steps, start, codes, a, stride, out);
 }
 
+template <class Fn>
+void fold_rows(const float* rows, float* out, Fn fn) {
+  Vec::F v[Vec::kLanes];
+  for (int i = 0; i < Vec::kLanes; ++i) v[i] = Vec::load(rows + i * Vec::kLanes);
+  Vec::store(out, Vec::fold_rows(v, fn));
+}
+
 #define FLOAT2(word) \
   [](const float* a, const float* b, float* out) { Vec::store(out, Vec::word(Vec::load(a), Vec::load(b))); }
 #define INT2(word) \
@@ -82,6 +89,10 @@ constexpr Words kWords = {
     [](const uint8_t* p, int n, int32_t* out) { Vec::istore(out, Vec::load_u8_n(p, n)); },
     [](uint8_t* p, const int32_t* a) { Vec::store_u8(p, Vec::iload(a)); },
     [](uint8_t* p, const int32_t* a, int n) { Vec::store_u8_n(p, Vec::iload(a), n); },
+    [](const uint16_t* p, int32_t* out) { Vec::istore(out, Vec::load_u16(p)); },
+    [](const uint16_t* p, int n, int32_t* out) { Vec::istore(out, Vec::load_u16_n(p, n)); },
+    [](uint16_t* p, const int32_t* a) { Vec::store_u16(p, Vec::iload(a)); },
+    [](uint16_t* p, const int32_t* a, int n) { Vec::store_u16_n(p, Vec::iload(a), n); },
     [](const uint16_t* p, float* out) { Vec::store(out, Vec::load_half(p)); },
     [](float a, float* out) { Vec::store(out, Vec::set(a)); },
     FLOAT2(add),
@@ -115,6 +126,9 @@ constexpr Words kWords = {
     SHIFT(shl),
     SHIFT(shr),
     SHIFT(sra),
+    [](const float* table, const int32_t* index, float* out) {
+      Vec::store(out, Vec::pick(Vec::table(table), Vec::iload(index)));
+    },
     [](const void* p, ptrdiff_t stride, int32_t* out) { Vec::istore(out, Vec::load_quads(p, stride)); },
     [](void* p, ptrdiff_t stride, const int32_t* a) { Vec::store_quads(p, stride, Vec::iload(a)); },
     INT2(shuffle),
@@ -124,6 +138,12 @@ constexpr Words kWords = {
     [](void* p, const int32_t* a) {
       Vec::stream(p, Vec::iload(a));
       Vec::fence();
+    },
+    [](const float* rows, float* out) {
+      fold_rows(rows, out, [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::min(a, b); });
+    },
+    [](const float* rows, float* out) {
+      fold_rows(rows, out, [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::max(a, b); });
     },
     [](const int32_t* a) { return Vec::reduce_add(Vec::iload(a)); },
     [](const int32_t* a) { return Vec::reduce_max(Vec::iload(a)); },

@@ -23,6 +23,10 @@ struct Words {
   void (*load_u8_n)(const uint8_t* p, int n, int32_t* out);
   void (*store_u8)(uint8_t* p, const int32_t* a);
   void (*store_u8_n)(uint8_t* p, const int32_t* a, int n);
+  void (*load_u16)(const uint16_t* p, int32_t* out);
+  void (*load_u16_n)(const uint16_t* p, int n, int32_t* out);
+  void (*store_u16)(uint16_t* p, const int32_t* a);
+  void (*store_u16_n)(uint16_t* p, const int32_t* a, int n);
   void (*load_half)(const uint16_t* p, float* out);
 
   // lanes; a, b, c and out have `lanes` elements
@@ -42,6 +46,8 @@ struct Words {
   using Shift = void (*)(const int32_t* a, int n, int32_t* out);
   Shift shl, shr, sra;
 
+  void (*pick)(const float* table, const int32_t* index, float* out);  // table: 16
+
   // quads and 64-bit words
   void (*load_quads)(const void* p, ptrdiff_t stride, int32_t* out);
   void (*store_quads)(void* p, ptrdiff_t stride, const int32_t* a);
@@ -50,7 +56,9 @@ struct Words {
   Shift shl64, shr64;
   void (*stream)(void* p, const int32_t* a);  // and fence
 
-  // across lanes
+  // across lanes; rows: lanes x lanes
+  void (*fold_rows_min)(const float* rows, float* out);
+  void (*fold_rows_max)(const float* rows, float* out);
   int32_t (*reduce_add)(const int32_t* a);
   int32_t (*reduce_max)(const int32_t* a);
   float (*reduce_min_float)(const float* a);

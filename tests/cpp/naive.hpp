@@ -92,6 +92,22 @@ struct Float {
     const double down = a - numbers[size_t(below)], up = numbers[size_t(above)] - a;
     return finish(down > up || (down == up && below % 2) ? above : below, x, saturate);
   }
+  // Not for powers of two. draw: 32 random bits.
+  int stochastic_code(float x, bool saturate, uint32_t draw) const {
+    if (std::isnan(x)) return nan(std::signbit(x));
+    float a = std::fabs(x);
+    if (saturate) a = std::min(a, float(max_value()));
+    if (bias == 127 || a >= std::ldexp(1.0f, 1 - bias)) {  // bits are added below the last one, and cut
+      uint32_t b;
+      std::memcpy(&b, &a, 4);
+      b += draw >> (9 + mantissa);
+      a = from_bits(b >> (23 - mantissa) << (23 - mantissa));
+    } else {  // 1/4096 of a step
+      const double step = std::ldexp(1.0, 1 - bias - mantissa);
+      a = float(std::floor((std::nearbyint(double(a) / step * 4096) + (draw >> 20)) / 4096) * step);
+    }
+    return code(std::signbit(x) ? -a : a, saturate);
+  }
 
  private:
   double number(int code) const {
@@ -148,6 +164,24 @@ inline const std::vector<Float>& floats() {
 
 inline const Float& float_of(lowbit_type type) {
   return *std::find_if(floats().begin(), floats().end(), [=](const Float& f) { return f.type == type; });
+}
+
+// ---- random bits: the finalizers of MurmurHash3 -------------------------------------------------------------------
+
+inline uint32_t hash(uint32_t h) {
+  h = (h ^ h >> 16) * 0x85ebca6bu;
+  h = (h ^ h >> 13) * 0xc2b2ae35u;
+  return h ^ h >> 16;
+}
+
+// Of element i with a seed.
+inline uint32_t draw(uint64_t seed, uint64_t i) {
+  const auto mix = [](uint64_t h) {
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+    return uint32_t((h ^ h >> 33) >> 32);
+  };
+  return hash(uint32_t(i) ^ mix(seed ^ mix(i >> 32)));
 }
 
 // ---- formats for quantize -----------------------------------------------------------------------------------------

@@ -300,14 +300,14 @@ struct Kernels {
   // Calibration. y = x * factor, 0 where x is not finite.
   void (*search_load)(const float* x, int64_t n, float factor, float* y);
   void (*search_start)(const SearchRule& rule, const SearchUnit& unit, const SearchGrid& grid, SearchCandidates* c);
-  // For each candidate, over the elements: sums of w x q and w q^2; q: what the code stands for, in units of the scale;
-  // weights null: w = 1.
+  // Adds w x q and w q^2 of each element, in order, to each candidate's cross and square; q: what the code stands for,
+  // in units of the scale; weights null: w = 1.
   void (*search_fit)(const float* x, const float* weights, int64_t n, const SearchRule& rule, const SearchCandidates& c,
                      float* cross, float* square);
   // scale = cross / square: the best one for these codes.
   void (*search_refine)(const SearchRule& rule, const SearchUnit& unit, const float* cross, const float* square,
                         SearchCandidates* c);
-  // Sums of w (x - q scale)^2.
+  // Adds w (x - q scale)^2 of each element, in order.
   void (*search_error)(const float* x, const float* weights, int64_t n, const SearchRule& rule,
                        const SearchCandidates& c, float* error);
   // The first candidate of least error.

@@ -11,12 +11,13 @@
 #include "../isa/begin.hpp"
 
 float hqq_zero(const float* x, int64_t n, const HqqRule& rule, float scale, float zero) {
-  constexpr int64_t kSegment = 1024;
+  constexpr int64_t kSegment = 4096;
   const Vec::F s = Vec::set(scale), none = Vec::set(0.0f);
-  float beta = rule.beta, best = zero, least = kInfinity;
+  float beta = rule.beta, best = zero;
+  double least = __builtin_inf();
   for (int round = 0; round < rule.rounds; ++round) {
     const Vec::F z = Vec::set(zero), b = Vec::set(beta);
-    float wanted = 0.0f, error = 0.0f, count = 0.0f;
+    double wanted = 0, error = 0, count = 0;
     for (int64_t first = 0; first < n; first += kSegment) {
       LaneSum zeros, errors, finites;
       const int64_t length = n - first < kSegment ? n - first : kSegment;
@@ -34,15 +35,15 @@ float hqq_zero(const float* x, int64_t n, const HqqRule& rule, float scale, floa
         errors.add(v, Vec::select(skip, none, size));
         finites.add(v, Vec::select(skip, none, Vec::set(1.0f)));
       });
-      wanted += zeros.total();
-      error += errors.total();
-      count += finites.total();
+      wanted += double(zeros.total());
+      error += double(errors.total());
+      count += double(finites.total());
     }
     error /= count;
     if (!(error < least)) break;
     least = error;
     best = zero;
-    zero = wanted / count;
+    zero = float(wanted / count);
     beta *= rule.growth;
   }
   return best;

@@ -95,7 +95,8 @@ void fit_with(const Coding& coding, const float* x, const float* weights, int64_
     LOWBIT_UNROLL
     for (int v = 0; v < kVecs; ++v) {
       value[v] = coding.at(c, lane + v * Vec::kLanes);
-      a[v] = b[v] = Vec::set(0.0f);
+      a[v] = Vec::load(cross + lane + v * Vec::kLanes);
+      b[v] = Vec::load(square + lane + v * Vec::kLanes);
     }
     for (int64_t i = 0; i < n; ++i) {
       const Vec::F at = Vec::set(x[i]);
@@ -134,7 +135,7 @@ void error_with(const Coding& coding, const float* x, const float* weights, int6
     for (int v = 0; v < kVecs; ++v) {
       value[v] = coding.at(c, lane + v * Vec::kLanes);
       minus_scale[v] = negate(Vec::load(c.scale + lane + v * Vec::kLanes));
-      sum[v] = Vec::set(0.0f);
+      sum[v] = Vec::load(error + lane + v * Vec::kLanes);
     }
     for (int64_t i = 0; i < n; ++i) {
       const Vec::F at = Vec::set(x[i]);

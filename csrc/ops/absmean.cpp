@@ -8,28 +8,25 @@ namespace lowbit {
 namespace {
 
 struct Sizes {
-  double sum = 0;
-  int64_t count = 0;
-
-  void add(const Sizes& other) {
-    sum += other.sum;
-    count += other.count;
-  }
+  float sum;
+  int64_t count;
 };
 
 float absmean(const Context& context, const RunMap& map, const float* x, int64_t p, bool parallel) {
-  Sizes total;
-  sum_pieces(context, map, p, Elements(map, p).count(), parallel, 1, &total,
-             [&](Elements* elements, int64_t length, Sizes* part) {
-               *part = {};
-               float buffer[kSegment], sum;
-               for (int64_t done = 0; done < length; done += kSegment) {
-                 int64_t count;
-                 context.kernels->absolute_sum(buffer, elements->read(x, kSegment, buffer), &sum, &count);
-                 part->add({double(sum), count});
-               }
-             });
-  return total.count == 0 ? 0.0f : float(total.sum / double(total.count));
+  double total = 0;
+  int64_t count = 0;
+  each_segment<Sizes>(
+      context, map, p, Elements(map, p).count(), parallel, 1,
+      [&](Elements* elements, int64_t length, Sizes* part) {
+        float buffer[kSegment];
+        elements->read(x, length, buffer);
+        context.kernels->absolute_sum(buffer, length, &part->sum, &part->count);
+      },
+      [&](const Sizes& part) {
+        total += double(part.sum);
+        count += part.count;
+      });
+  return count == 0 ? 0.0f : float(total / double(count));
 }
 
 }  // namespace

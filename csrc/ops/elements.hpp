@@ -80,38 +80,42 @@ class Elements {
   int64_t at_ = 0, left_ = 0;  // of the current row's part of the run
 };
 
-constexpr int64_t kSegment = 256;    // elements whose sum is float32 (docs/numerics.md, "Sums")
-constexpr int64_t kMostPieces = 32;  // of a parameter: what threads share
+constexpr int64_t kSegment = 4096;  // elements whose sum is float32 (docs/numerics.md, "Sums")
 
-// Whether each parameter is one stretch of memory, so that its pieces can be found, and too few for a thread each.
+// Whether each parameter is one stretch of memory, so that its segments can be found, and too few for a thread each.
 inline bool threads_share_params(const Context& context, const RunMap& map) {
   const bool stretches = map.runs() == map.params && std::min(map.rows, map.rows_per_param) == 1;
   return stretches && map.params < 2 * context.max_threads;
 }
 
-// The sum of parameter p's n elements: total->add(part) for each piece in order, where sum(&elements, length, &part)
-// takes the next `length` elements, a multiple of kSegment but for the last piece. cost: of an element, in simple
+// Sums over the n elements of parameter p, segment by segment: sum(&elements, length, &part) takes the next `length`
+// elements, add(part) gets the parts in order. parallel: threads share the segments. cost: of an element, in simple
 // steps.
-template <typename Total, typename F>
-void sum_pieces(const Context& context, const RunMap& map, int64_t p, int64_t n, bool parallel, int64_t cost,
-                Total* total, F sum) {
-  const int64_t piece = kSegment * ceil_div(n, kSegment * kMostPieces), pieces = ceil_div(n, piece);
-  if (parallel) {
-    Total parts[kMostPieces];
-    parallel_items(context, pieces, piece * cost, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        Elements elements(map, p, i * piece);
-        sum(&elements, std::min(piece, n - i * piece), &parts[i]);
-      }
-    });
-    for (int64_t i = 0; i < pieces; ++i) total->add(parts[i]);
+template <typename Part, typename Sum, typename Add>
+void each_segment(const Context& context, const RunMap& map, int64_t p, int64_t n, bool parallel, int64_t cost, Sum sum,
+                  Add add) {
+  const int64_t segments = ceil_div(n, kSegment);
+  const auto length = [=](int64_t segment) { return std::min(kSegment, n - segment * kSegment); };
+  if (!parallel) {
+    Elements elements(map, p);
+    Part part;
+    for (int64_t i = 0; i < segments; ++i) {
+      sum(&elements, length(i), &part);
+      add(part);
+    }
     return;
   }
-  Elements elements(map, p);
-  Total part;
-  for (int64_t i = 0; i < pieces; ++i) {
-    sum(&elements, std::min(piece, n - i * piece), &part);
-    total->add(part);
+  constexpr int64_t kRound = 32768 / int64_t(sizeof(Part));
+  Part parts[kRound];
+  for (int64_t first = 0; first < segments; first += kRound) {
+    const int64_t count = std::min(kRound, segments - first);
+    parallel_items(context, count, kSegment * cost, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        Elements elements(map, p, (first + i) * kSegment);
+        sum(&elements, length(first + i), &parts[i]);
+      }
+    });
+    for (int64_t i = 0; i < count; ++i) add(parts[i]);
   }
 }
 

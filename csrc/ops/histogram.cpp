@@ -48,8 +48,9 @@ void count_param(const RunMap& map, const float* x, int64_t p, Tables* tables, i
       if (tables->full()) tables->add_to(out);
     }
   } else {
-    float buffer[kSegment];
-    while (const int64_t n = elements.read(x, kSegment, buffer)) {
+    constexpr int64_t kBuffer = 256;
+    float buffer[kBuffer];
+    while (const int64_t n = elements.read(x, kBuffer, buffer)) {
       tables->count(buffer, n);
       if (tables->full()) tables->add_to(out);
     }

@@ -1,6 +1,6 @@
 // lowbit_search_params: scales and zero points of least squared error. Several rounds of kCandidates candidates: each
 // is fitted to the codes that it gives, then the best one is the middle of the next round. Nothing is allocated:
-// elements pass through buffers of one segment.
+// elements pass through a small buffer.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -131,13 +131,16 @@ struct Job {
   const Kernels& kernels() const { return *context.kernels; }
 };
 
-// Up to kSegment elements of a parameter in units of the search, and their weights.
-struct Segment {
-  alignas(64) float x[kSegment], weights[kSegment];
+constexpr int64_t kBuffer = 256;
+
+// Elements of a parameter in units of the search, and their weights.
+struct Buffer {
+  alignas(64) float x[kBuffer], weights[kBuffer];
   int64_t n;
 
-  void load(const Job& job, Elements* elements, float factor) {
-    n = elements->fill(kSegment, [&](int64_t to, int64_t at, int64_t count) {
+  // At most `most`, and not more than fit.
+  void load(const Job& job, Elements* elements, int64_t most, float factor) {
+    n = elements->fill(std::min(most, kBuffer), [&](int64_t to, int64_t at, int64_t count) {
       std::memcpy(x + to, job.x + at, size_t(count) * sizeof(float));
       if (job.weights) copy_weights(job, to, at, count);
     });
@@ -157,32 +160,22 @@ struct Segment {
   }
 };
 
-// The sums that a round needs: a and b of search_fit, or in a that of search_error.
-template <typename T>
-struct Sums {
-  alignas(64) T a[kCandidates], b[kCandidates];
-
-  void clear() {
-    std::fill(a, a + kCandidates, T(0));
-    std::fill(b, b + kCandidates, T(0));
-  }
-  template <typename From>
-  void add(const Sums<From>& other) {
-    for (int k = 0; k < kCandidates; ++k) {
-      a[k] += T(other.a[k]);
-      b[k] += T(other.b[k]);
-    }
-  }
-};
-
 enum class Pass { kFit, kError };
 
-void sum_segment(const Job& job, Pass pass, const Segment& s, const SearchCandidates& c, Sums<float>* sums) {
-  const float* weights = s.weights_or_null(job);
-  if (pass == Pass::kFit) return job.kernels().search_fit(s.x, weights, s.n, job.rule, c, sums->a, sums->b);
-  std::fill(sums->b, sums->b + kCandidates, 0.0f);
-  job.kernels().search_error(s.x, weights, s.n, job.rule, c, sums->a);
-}
+// The sums that a round needs: a and b of search_fit, or in a that of search_error.
+struct Sums {
+  alignas(64) float a[kCandidates], b[kCandidates];
+
+  void clear() {
+    std::fill(a, a + kCandidates, 0.0f);
+    std::fill(b, b + kCandidates, 0.0f);
+  }
+  void add(const Job& job, Pass pass, const Buffer& s, const SearchCandidates& c) {
+    const float* weights = s.weights_or_null(job);
+    if (pass == Pass::kFit) return job.kernels().search_fit(s.x, weights, s.n, job.rule, c, a, b);
+    job.kernels().search_error(s.x, weights, s.n, job.rule, c, a);
+  }
+};
 
 // A parameter as the rounds see it.
 class Parameter {
@@ -192,29 +185,34 @@ class Parameter {
 
   void set_factor(float factor) {
     factor_ = factor;
-    if (n_ > kSegment) return;
+    if (n_ > kBuffer) return;
     Elements elements(job_.map, p_);
-    only_.load(job_, &elements, factor);
+    only_.load(job_, &elements, n_, factor);
   }
 
-  void sum(Pass pass, const SearchCandidates& c, Sums<float>* out) const {
-    if (n_ <= kSegment) return sum_segment(job_, pass, only_, c, out);
-    Sums<double> total;
-    total.clear();
-    sum_pieces(job_.context, job_.map, p_, n_, parallel_, kCandidates, &total,
-               [&](Elements* elements, int64_t length, Sums<double>* part) {
-                 Segment segment;
-                 Sums<float> sums;
-                 part->clear();
-                 for (int64_t done = 0; done < length; done += kSegment) {
-                   segment.load(job_, elements, factor_);
-                   sum_segment(job_, pass, segment, c, &sums);
-                   part->add(sums);
-                 }
-               });
+  void sum(Pass pass, const SearchCandidates& c, Sums* out) const {
+    out->clear();
+    if (n_ <= kBuffer) return out->add(job_, pass, only_, c);
+    double a[kCandidates] = {}, b[kCandidates] = {};
+    each_segment<Sums>(
+        job_.context, job_.map, p_, n_, parallel_, kCandidates,
+        [&](Elements* elements, int64_t length, Sums* part) {
+          Buffer buffer;
+          part->clear();
+          for (int64_t left = length; left > 0; left -= buffer.n) {
+            buffer.load(job_, elements, left, factor_);
+            part->add(job_, pass, buffer, c);
+          }
+        },
+        [&](const Sums& part) {
+          for (int k = 0; k < kCandidates; ++k) {
+            a[k] += double(part.a[k]);
+            b[k] += double(part.b[k]);
+          }
+        });
     for (int k = 0; k < kCandidates; ++k) {
-      out->a[k] = float(total.a[k]);
-      out->b[k] = float(total.b[k]);
+      out->a[k] = float(a[k]);
+      out->b[k] = float(b[k]);
     }
   }
 
@@ -230,8 +228,8 @@ class Parameter {
     }
     *low = infinity;
     *high = -infinity;
-    float buffer[kSegment];
-    while (const int64_t n = elements.read(job_.x, kSegment, buffer)) {
+    float buffer[kBuffer];
+    while (const int64_t n = elements.read(job_.x, kBuffer, buffer)) {
       float least, most;
       job_.kernels().range_runs(buffer, n, n, &least, &most);
       *low = std::min(*low, least);
@@ -245,7 +243,7 @@ class Parameter {
   const int64_t p_, n_;
   const bool parallel_;
   float factor_ = 1;
-  Segment only_;  // where there is but one
+  Buffer only_;  // where all of it fits
 };
 
 void store(Job* job, int64_t p, float stored, float zero) {
@@ -291,7 +289,7 @@ void search(Job* job, int64_t p, int64_t n, bool parallel, Plan* plan) {
   parameter.set_factor(inverse);
   if (plan->n != n) plan->make(job->shape, n);
   SearchCandidates c;
-  Sums<float> sums;
+  Sums sums;
   int best = 0;
   for (int round = 0; round < plan->rounds; ++round) {
     grid.low_factor = plan->factors[round].low;

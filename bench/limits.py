@@ -37,7 +37,7 @@ def library() -> ctypes.CDLL:
             raise RuntimeError(f"{compiler} does not compile {SOURCE.name}:\n{done.stderr}")
         loaded = ctypes.CDLL(str(built))
     size, pointer = ctypes.c_int64, ctypes.c_void_p
-    loaded.limits_stream.argtypes = [pointer, size, pointer, size, ctypes.c_int, ctypes.c_int]
+    loaded.limits_stream.argtypes = [pointer, size, pointer, size, size, ctypes.c_int, ctypes.c_int]
     loaded.limits_stream.restype = ctypes.c_double
     return loaded
 
@@ -52,18 +52,24 @@ def touched(nbytes: int) -> np.ndarray:
 class Streams:
     """Times streams between two buffers of its own."""
 
+    BLOCKS = (1, 8)  # lines read or written in a row: which is faster, depends on the ratio
+
     def __init__(self, most_read: int, most_written: int, threads: int) -> None:
         """The most bytes that will be read and written."""
         self._from, self._to, self._threads = touched(most_read), touched(most_written), threads
-        self.kinds = ["regular", "nontemporal"] if library().limits_has_nontemporal() else ["regular"]
+        stores = ["regular", "nontemporal"] if library().limits_has_nontemporal() else ["regular"]
+        self._kinds = {f"{store} {block}": (store, block) for store in stores for block in self.BLOCKS}
+        self.kinds = list(self._kinds)
 
     def seconds(self, kind: str, read: int, written: int) -> float:
         """Time to read and write so many bytes, in whole lines, evenly mixed."""
-        assert read <= self._from.nbytes and written <= self._to.nbytes
+        assert read <= self._from.nbytes
+        assert written <= self._to.nbytes
+        store, block = self._kinds[kind]
+        source, target = self._from.ctypes.data, self._to.ctypes.data
         return library().limits_stream(
-            self._from.ctypes.data, read // LINE, self._to.ctypes.data, written // LINE,
-            kind == "nontemporal", self._threads,
-        )  # fmt: skip
+            source, read // LINE, target, written // LINE, block, store == "nontemporal", self._threads
+        )
 
 
 def main() -> None:
@@ -75,7 +81,7 @@ def main() -> None:
     side = options.mib << 20
     streams = Streams(side, side, options.threads)
     print(f"{options.threads} threads, {options.mib} MiB on the larger side; GB/s of all bytes, medians")
-    print(f"{'read : written':>15}", *(f"{kind:>12}" for kind in streams.kinds))
+    print(f"{'read : written':>15}", *(f"{kind:>14}" for kind in streams.kinds))
     for read, written in [(1, 0), (8, 1), (4, 1), (2, 1), (1, 1), (1, 2), (1, 4), (1, 8), (0, 1)]:
         sizes = side * read // max(read, written), side * written // max(read, written)
         times: dict[str, list[float]] = {kind: [] for kind in streams.kinds}
@@ -84,7 +90,7 @@ def main() -> None:
                 times[kind].append(streams.seconds(kind, *sizes))
         print(
             f"{f'{read} : {written}':>15}",
-            *(f"{sum(sizes) / statistics.median(t) / 1e9:12.1f}" for t in times.values()),
+            *(f"{sum(sizes) / statistics.median(t) / 1e9:14.1f}" for t in times.values()),
         )
 
 

@@ -6,8 +6,8 @@
     python bench/memory.py --quick    small arrays, to see that everything runs: the numbers mean nothing
 
 The limit of a case is a plain stream that reads and writes as many bytes, the better one of regular and non-temporal
-stores, on the same number of threads, interleaved with the case (bench/limits.cpp). GB/s counts the float32 side; where codes
-are packed, the unpacked side. Results go to memory that has been touched before, unless a case says otherwise. More than
+stores, on the same number of threads, interleaved with the case (bench/limits.cpp). GB/s counts the float32 side, or
+the unpacked side of bits. Results go to memory that has been touched before, unless a case says otherwise. More than
 1.02 of the limit is a broken measurement and fails the run.
 """
 
@@ -247,7 +247,7 @@ def measure(case: Case, data: peers.Data, streams: limits.Streams, others: list[
             engines[f"stream {kind}"] = lambda kind=kind: streams.seconds(kind, work.read, work.written)
         sizes = work.read, work.written
     except (AttributeError, TypeError, ValueError) as error:
-        missing["lowbit"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        missing["lowbit"] = peers.summary(error)
         sizes = 0, 0
     for other in others:
         if (other.engine, case.name) not in peers.PEERS:
@@ -324,9 +324,10 @@ def main() -> int:
     }
     print(*(f"{key}: {value}" for key, value in machine.items()), sep="\n")
     print("peers:", *(f"{engine} {found or 'not installed'}," for engine, found in versions.items()))
-    print(
-        f"{options.threads} threads, {options.mib} MiB of float32, medians of {options.rounds} rounds, GB/s of that side\n"
-    )
+    print(f"{options.threads} threads, {options.mib} MiB of float32, medians of {options.rounds} rounds; GB/s")
+    if machine["load"] > 0.5:
+        print(f"something else is running, the load is {machine['load']:.1f}: expect noise")
+    print()
     print(f"{'':38} {'limit':>7} {'lowbit':>7} {'share':>6} {'goal':>5}")
 
     others = [] if options.no_peers else [peers.Peer(e, data) for e, found in versions.items() if found]

@@ -181,7 +181,7 @@ def torch_on(data: Data) -> Any:
     import torch
 
     torch.set_num_threads(data.threads)
-    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    warnings.filterwarnings("ignore", message="torch.quantize_per_tensor")  # deprecated in 2.13
     return torch
 
 
@@ -222,76 +222,81 @@ def _(data: Data, case: str) -> Run:
 # ---- onnxruntime ----------------------------------------------------------------------------------------------------
 
 
-def onnx_run(data: Data, operator: str, inputs: dict[str, Any], output_type: int, **attributes: Any) -> Run:
-    """One operator on bound arrays: the first input is an array, the others are constants."""
-    import onnx
-    import onnxruntime
-    from onnx import helper, numpy_helper
+@dataclass(frozen=True)
+class Tensor:
+    """Memory of an ONNX type: "INT4" is two to a byte."""
 
-    (name, x), *constants = inputs.items()
-    node = helper.make_node(operator, list(inputs), ["y"], **attributes)
-    x_type = helper.np_dtype_to_tensor_dtype(x.dtype)
+    type: str
+    memory: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        rows, columns = self.memory.shape
+        return rows, columns * (2 if self.type == "INT4" else 1)
+
+
+def onnx_run(data: Data, operator: str, x: Tensor, y: Tensor, constants: dict[str, Any], **attributes: Any) -> Run:
+    """One operator from x and constants to y."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    types = [getattr(TensorProto, tensor.type) for tensor in (x, y)]
+    node = helper.make_node(operator, ["x", *constants], ["y"], **attributes)
+    ends = [helper.make_tensor_value_info(n, t, x.shape) for n, t in zip("xy", types, strict=True)]
     graph = helper.make_graph(
-        [node],
-        "g",
-        [helper.make_tensor_value_info(name, x_type, x.shape)],
-        [helper.make_tensor_value_info("y", output_type, x.shape)],
-        [numpy_helper.from_array(value, key) for key, value in constants],
+        [node], "graph", ends[:1], ends[1:], [numpy_helper.from_array(value, name) for name, value in constants.items()]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    onnx.checker.check_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = data.threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    out = data.empty(helper.tensor_dtype_to_np_dtype(output_type))
     binding = session.io_binding()
-    binding.bind_input(name, "cpu", 0, x_type, x.shape, x.ctypes.data)
-    binding.bind_output("y", "cpu", 0, output_type, out.shape, out.ctypes.data)
-    return lambda keep=(x, out): session.run_with_iobinding(binding)  # type: ignore[misc]
+    binding.bind_input("x", "cpu", 0, types[0], x.shape, x.memory.ctypes.data)
+    binding.bind_output("y", "cpu", 0, types[1], y.shape, y.memory.ctypes.data)
+    return lambda keep=(x, y): session.run_with_iobinding(binding)  # type: ignore[misc]
 
 
-LAYOUTS = {"tensor": None, "rows": 0, "columns": 1, "groups of 32": 1}
+LAYOUTS = ["int8 tensor", "int8 rows", "int8 columns", "int8 groups of 32", "int4 groups of 32"]
 
 
-def onnx_scale(data: Data, layout: str) -> tuple[np.ndarray, dict[str, int]]:
-    shapes = {"tensor": (), "rows": (data.rows,), "columns": (data.columns,)}
-    scale = np.full(shapes.get(layout, (data.rows, data.columns // 32)), data.scale, np.float32)
-    attributes = {} if LAYOUTS[layout] is None else {"axis": LAYOUTS[layout]}
-    return scale, attributes | ({"block_size": 32} if layout.startswith("groups") else {})
+@peer("onnxruntime", *(f"{verb} {layout}" for verb in ("quantize", "dequantize") for layout in LAYOUTS))
+def _(data: Data, case: str) -> Run:
+    verb, bits, layout = case.split(" ", 2)
+    shape, attributes = {
+        "tensor": ((), {}),
+        "rows": ((data.rows,), {"axis": 0}),
+        "columns": ((data.columns,), {"axis": 1}),
+        "groups of 32": ((data.rows, data.columns // 32), {"axis": 1, "block_size": 32}),
+    }[layout]
+    scale = np.full(shape, data.scale, np.float32)
+    codes = Tensor("INT8", data.int8) if bits == "int8" else Tensor("INT4", data.codes[:, : data.columns // 2].copy())
+    if verb == "dequantize":
+        return onnx_run(
+            data, "DequantizeLinear", codes, Tensor("FLOAT", data.empty(np.float32)), {"s": scale}, **attributes
+        )
+    zero = np.zeros(shape, np.int8 if bits == "int8" else ml_dtypes.int4)  # says which type is wanted
+    return onnx_run(data, "QuantizeLinear", Tensor("FLOAT", data.x), codes, {"s": scale, "z": zero}, **attributes)
 
 
-@peer("onnxruntime", *(f"quantize int8 {layout}" for layout in LAYOUTS))
+ONNX_NAMES = {
+    "float16": "FLOAT16",
+    "bfloat16": "BFLOAT16",
+    "float8_e4m3fn": "FLOAT8E4M3FN",
+    "float8_e5m2": "FLOAT8E5M2",
+}
+
+
+@peer("onnxruntime", *(f"{verb} {name}" for verb in ("cast", "cast back") for name in CASTS))
 def _(data: Data, case: str) -> Run:
     from onnx import TensorProto
 
-    scale, attributes = onnx_scale(data, case.removeprefix("quantize int8 "))
-    inputs = {"x": data.x, "scale": scale, "zero": np.zeros(scale.shape, np.int8)}
-    return onnx_run(data, "QuantizeLinear", inputs, TensorProto.INT8, **attributes)
-
-
-@peer("onnxruntime", *(f"dequantize int8 {layout}" for layout in LAYOUTS))
-def _(data: Data, case: str) -> Run:
-    from onnx import TensorProto
-
-    scale, attributes = onnx_scale(data, case.removeprefix("dequantize int8 "))
-    return onnx_run(data, "DequantizeLinear", {"x": data.int8, "scale": scale}, TensorProto.FLOAT, **attributes)
-
-
-@peer("onnxruntime", *(f"cast {name}" for name in CASTS))
-def _(data: Data, case: str) -> Run:
-    from onnx import helper
-
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(SMALL.get(case.split()[-1], np.float16)))
-    return onnx_run(data, "Cast", {"x": data.x}, kind, to=kind)
-
-
-@peer("onnxruntime", *(f"cast back {name}" for name in CASTS))
-def _(data: Data, case: str) -> Run:
-    from onnx import TensorProto
-
-    small = data.x.astype(SMALL.get(case.split()[-1], np.float16))
-    return onnx_run(data, "Cast", {"x": small}, TensorProto.FLOAT, to=TensorProto.FLOAT)
+    name = case.split()[-1]
+    small = Tensor(ONNX_NAMES[name], data.x.astype(SMALL.get(name, np.float16)))
+    x, y = Tensor("FLOAT", data.x), small
+    if case.startswith("cast back"):
+        x, y = small, Tensor("FLOAT", data.empty(np.float32))
+    return onnx_run(data, "Cast", x, y, {}, to=int(TensorProto.DataType.Value(y.type)))
 
 
 # ---- bitsandbytes ---------------------------------------------------------------------------------------------------
@@ -307,8 +312,7 @@ def _(data: Data, case: str) -> Run:
     if case.startswith("encode"):
         return lambda: functional.quantize_4bit(x, blocksize=64, quant_type=kind)
     codes, state = functional.quantize_4bit(x, blocksize=64, quant_type=kind)
-    out = torch.ones_like(x)
-    return lambda: functional.dequantize_4bit(codes, state, out=out)
+    return lambda: functional.dequantize_4bit(codes, state)  # out= is not there on the CPU
 
 
 # ---- gguf -----------------------------------------------------------------------------------------------------------
@@ -373,7 +377,7 @@ def serve(engine: str, data: Data, pipe: Any) -> None:
             run()
             pipe.send((time.perf_counter() - begin, None))
         except Exception as error:  # whatever a peer raises is what the report has to say about it
-            pipe.send((None, f"{type(error).__name__}: {error}".splitlines()[0]))
+            pipe.send((None, summary(error)))
 
 
 class Peer:
@@ -416,6 +420,12 @@ class Peer:
 
     def _pause(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)
+
+
+def summary(error: Exception) -> str:
+    """For one line of a report."""
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return text if len(text) < 100 else f"{text[:100]} …"
 
 
 def version(engine: str) -> str | None:

@@ -22,6 +22,7 @@ struct Element {
   int bytes;
 };
 constexpr Element kFloat32{'f', 4}, kFloat16{'f', 2}, kInt8{'i', 1}, kUint8{'u', 1}, kUint16{'u', 2}, kInt32{'i', 4};
+constexpr Element kInt64{'i', 8};
 
 enum class Access { kRead, kWrite };
 

@@ -48,6 +48,7 @@ void run(Call call) {
 
 void bind_runtime(pybind11::module_& module);
 void bind_quantize(pybind11::module_& module);
+void bind_calibrate(pybind11::module_& module);
 void bind_weights(pybind11::module_& module);
 void bind_matmul(pybind11::module_& module);
 void bind_fake_quantize(pybind11::module_& module);

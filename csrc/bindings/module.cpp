@@ -8,6 +8,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.doc() = "The compiled part of lowbit.";
   lowbit::bindings::bind_runtime(module);
   lowbit::bindings::bind_quantize(module);
+  lowbit::bindings::bind_calibrate(module);
   lowbit::bindings::bind_weights(module);
   lowbit::bindings::bind_matmul(module);
   lowbit::bindings::bind_fake_quantize(module);

@@ -4,23 +4,15 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <limits>
 #include <string>
 
 #include "arrays.hpp"
 #include "context.hpp"
+#include "runs.hpp"
 
 namespace lowbit::bindings {
 namespace {
-
-using Runs = std::array<int64_t, 5>;  // the members of lowbit_runs in order
-
-lowbit_runs runs_of(const Runs& runs) {
-  for (int64_t size : runs)
-    if (size < 0) throw py::value_error("runs: size " + std::to_string(size) + ", expected none below 0");
-  return {runs[0], runs[1], runs[2], runs[3], runs[4]};
-}
 
 void pack_bits(const lowbit_context& context, int bits, int64_t rows, int64_t row_length, const Array& codes,
                const Array& packed) {

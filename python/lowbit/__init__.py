@@ -20,11 +20,26 @@ from ._runtime import (
 )
 from ._version import __version__
 from .arrays import QuantizedArray
+from .calibrate import (
+    HistogramObserver,
+    MinMaxObserver,
+    MovingAverageObserver,
+    Observer,
+    OutlierObserver,
+    OutlierStatistics,
+    outlier_statistics,
+)
 from .error import QuantizationError, plot_rate_distortion, quantization_error
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
 __all__ = [
+    "HistogramObserver",
+    "MinMaxObserver",
+    "MovingAverageObserver",
+    "Observer",
+    "OutlierObserver",
+    "OutlierStatistics",
     "PackedWeights",
     "QuantizationError",
     "QuantizedArray",
@@ -40,6 +55,7 @@ __all__ = [
     "matmul_int",
     "num_threads",
     "onnx",
+    "outlier_statistics",
     "pack_bits",
     "pack_weights",
     "plot_rate_distortion",

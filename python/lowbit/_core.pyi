@@ -162,3 +162,43 @@ def fake_quantize_gradient(
     grad_scale: npt.NDArray[np.float32] | None,
     grad_zero_point: npt.NDArray[np.float32] | None,
 ) -> None: ...
+def search_params(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    importance: npt.NDArray[np.float32] | None,
+    convention: int,
+    scale_type: int,
+    global_scale: float,
+    scale: _Array,
+    zero_point: _Array | None,
+) -> None: ...
+def absmean(context: Context, runs: _Runs, x: npt.NDArray[np.float32], mean: npt.NDArray[np.float32]) -> None: ...
+def histogram(
+    context: Context,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    bins: int,
+    absolute: bool,
+    inverse_width: npt.NDArray[np.float32],
+    counts: npt.NDArray[np.int64],
+) -> None: ...
+def entropy(
+    context: Context,
+    counts: npt.NDArray[np.int64],
+    bins: int,
+    levels: int,
+    first: int,
+    kept: npt.NDArray[np.int64],
+) -> None: ...
+def hqq_params(
+    context: Context,
+    format: int,
+    runs: _Runs,
+    x: npt.NDArray[np.float32],
+    steps: tuple[float, float, float, int],
+    scale_type: int,
+    scale: _Array,
+    zero_point: npt.NDArray[np.float32],
+) -> None: ...

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
 from . import _core
 from ._bits import unpack_rows
+from ._calibration import CONVENTIONS, Parameters, find_range, make_fill
 from ._checks import Array, choice, contiguous, floats, names, to_float32
 from ._formats import TYPES, Format, find_format, raw
 from ._layout import Layout, make_layout
 from ._runtime import context
 from .arrays import (
+    FLOAT_ZERO_TYPES,
     QuantizedArray,
     check_block,
     check_global_scale,
@@ -26,14 +29,7 @@ from .arrays import (
     stored_zero_point,
     zero_points_are_packed,
 )
-
-CONVENTIONS = {
-    "absmax": _core.ABSMAX,
-    "full": _core.FULL,
-    "signed_max": _core.SIGNED_MAX,
-    "no_clip": _core.NO_CLIP,
-}
-CALIBRATIONS = {"minmax": None}
+from .calibrate import Observer
 
 
 def quantize(
@@ -50,7 +46,9 @@ def quantize(
     scale_dtype: npt.DTypeLike | None = None,
     global_scale: npt.ArrayLike | None = None,
     double_quantize: bool = False,
-    calibrate: str = "minmax",
+    calibrate: str | Observer = "minmax",
+    importance: npt.ArrayLike | None = None,
+    percentile: float = 99.99,
     out: QuantizedArray | None = None,
 ) -> QuantizedArray:
     """Quantize floats: ``code = clip(round_half_even(x / scale) + zero_point, qmin, qmax)``.
@@ -82,7 +80,16 @@ def quantize(
             are found. Block formats have their own.
         global_scale: a positive float that scales are multiples of. None: none; NVFP4: absmax / 6 / 448 of all of x.
         double_quantize: quantize the scales as well, to uint8 in groups of 256 (QLoRA's double quantization).
-        calibrate: "minmax": scales from the smallest and largest finite element.
+        calibrate: where scales (and zero points) come from. "minmax": the smallest and largest finite element.
+            "percentile": the same without the outermost values. "mse": a search for the least squared error. "entropy":
+            the range that changes the distribution least (integers; 2 ms a scale, so for tensors and axes). "absmean":
+            scale = mean |x| (symmetric; BitNet's ternary weights). "hqq": the range, and zero points that are no codes,
+            found by half-quadratic optimization (symmetric=False). Or an observer, ``lowbit.MinMaxObserver`` …, for
+            this format and axis, that has seen data: symmetric, convention and scale_dtype are then its own.
+        importance: with calibrate="mse", weights of the squared errors: float32, float16 or bfloat16, of the shape of x
+            or of its last axis, finite, at least 0.
+        percentile: with calibrate="percentile", above 50 and at most 100: of |x| if symmetric, else both ends lose
+            100 - percentile.
         out: a QuantizedArray with the same format, shape, and kind of scales and zero points: its arrays are
             overwritten, and it is returned. Memory that has been used before saves its page faults.
 
@@ -101,13 +108,17 @@ def quantize(
     default_group = fmt.group_size if axis is None and block_shape is None else None
     layout = make_layout(array.shape, axis, default_group if group_size is None else group_size, block_shape)
     check_block(fmt, layout)
-    choice("calibrate", calibrate, CALIBRATIONS)
+    if isinstance(calibrate, Observer):
+        symmetric, convention, scale_dtype = calibrate.settings_for(symmetric, convention, scale_dtype)
+    fill = make_fill(calibrate, fmt, layout, symmetric, importance, percentile)
+    if fill is not None and scale is not None:
+        raise ValueError(f"calibrate: {calibrate!r} with scale, expected 'minmax': nothing is to be found")
     if convention is not None and not symmetric:
         raise ValueError(f"convention: {convention!r} with symmetric=False, expected None: it is for symmetric codes")
     if fmt.kind != "integer" and not symmetric:
         raise ValueError(f"symmetric: False for {fmt.name}, expected True: only integers have zero points")
-    has_own_range = fmt.bits == 16 and convention is None and scale is None
-    convention = convention or _default_convention(fmt)
+    has_own_range = fmt.bits == 16 and convention is None and scale is None and fill is None
+    convention = convention or _default_convention(fmt, calibrate, scale_dtype)
     rule = choice("convention", convention, CONVENTIONS) if symmetric else _core.ASYMMETRIC
     if scale is None and zero_point is not None:
         raise ValueError("zero_point: given without scale, expected both or neither")
@@ -126,30 +137,33 @@ def quantize(
         if scale_dtype is not None and np.dtype(scale_dtype) != scales.dtype:
             raise ValueError(f"scale_dtype: {np.dtype(scale_dtype)} with a scale of {scales.dtype}, expected None")
         zeros = _given_zero_point(zero_point, symmetric, fmt, layout)
-        target = _target(out, fmt, layout, scales.dtype, zeros is not None)
+        target = _target(out, fmt, layout, scales.dtype, zeros)
     else:
         dtype = _scale_type(scale_dtype, fmt)
         has_zero = fmt.kind == "integer" and not (symmetric and fmt.signed)
-        target = _target(out, fmt, layout, dtype, has_zero)
+        zero_dtype = (dtype if dtype in FLOAT_ZERO_TYPES else FLOAT_ZERO_TYPES[0]) if calibrate == "hqq" else fmt.dtype
+        zeros = np.empty(layout.scale_shape, zero_dtype) if has_zero else None
+        target = _target(out, fmt, layout, dtype, zeros)
         scales = np.empty(layout.scale_shape, dtype) if target is None else target.decoded_scale()
-        zeros = np.empty(layout.scale_shape, fmt.dtype) if has_zero else None
 
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
     common = TYPES[scales.dtype], 0.0 if multiplier is None else float(multiplier), raw(scales), _kernel_zeros(zeros)
-    if scale is None and not (array.size and layout.one_run_per_scale):
-        low, high = np.zeros(layout.scale_shape, np.float32), np.zeros(layout.scale_shape, np.float32)
-        if array.size:
-            _core.find_range(context(), layout.runs, array, low, high)
-        _core.choose_params(context(), fmt.id, rule, low, high, *common)
+    find = bool(scale is None and fill is None and array.size and layout.one_run_per_scale)  # while quantizing
+    wanted = Parameters(fmt, layout, rule, multiplier, scales, zeros)
+    if fill is not None:
+        fill(array, wanted)
+        common = *common[:3], _kernel_zeros(zeros)
+    elif scale is None and not find:
+        wanted.choose(*find_range(array, layout))
     if double_quantize:
         # the codes follow the scales that are stored
-        if array.size and layout.one_run_per_scale:
+        if find:
             _core.quantize(context(), fmt.id, layout.runs, array, rule, True, *common, raw(codes))
+            find = False
         nested = quantize(scales.ravel().astype(np.float32), "uint8", group_size=256, symmetric=False)
         scales = nested.dequantize().reshape(layout.scale_shape)
         common = TYPES[scales.dtype], *common[1:2], scales, common[3]
     if array.size:
-        find = scale is None and layout.one_run_per_scale and not double_quantize
         try:
             _core.quantize(context(), fmt.id, layout.runs, array, rule, find, *common, raw(codes))
         except ValueError:
@@ -169,10 +183,11 @@ def quantize(
     return target
 
 
-def _default_convention(fmt: Format) -> str:
+def _default_convention(fmt: Format, calibrate: str | Observer, scale_dtype: npt.DTypeLike | None) -> str:
     if fmt.kind != "integer" or fmt.bits == 8 or fmt.name == "ternary":
         return "absmax"
-    return "signed_max" if fmt.bits == 1 else "full"
+    can_be_negative = scale_dtype is None or np.dtype(scale_dtype) != ml_dtypes.float8_e8m0fnu
+    return "signed_max" if fmt.bits == 1 or (calibrate == "mse" and can_be_negative) else "full"
 
 
 def _scale_type(scale_dtype: npt.DTypeLike | None, fmt: Format) -> np.dtype[Any]:
@@ -187,15 +202,13 @@ def _global_scale(x: Array, given: npt.ArrayLike | None, fmt: Format) -> npt.Arr
     """That of NVFP4 unless given: the largest block's scale is then the largest e4m3, 448."""
     if given is not None or not fmt.has_global_scale:
         return given
-    low, high = np.zeros((), np.float32), np.zeros((), np.float32)
-    if x.size:
-        _core.find_range(context(), Layout(x.shape, None, None).runs, x, low, high)
+    low, high = find_range(x, Layout(x.shape, None, None))
     value = np.maximum(-low, high) / np.float32(fmt.max_value) / np.float32(448)
     return value if value > 0 else np.float32(1)
 
 
 def _target(
-    out: QuantizedArray | None, fmt: Format, layout: Layout, scale_dtype: np.dtype[Any], has_zero: bool
+    out: QuantizedArray | None, fmt: Format, layout: Layout, scale_dtype: np.dtype[Any], zeros: Array | None
 ) -> QuantizedArray | None:
     """out, checked: of this format and layout, writeable."""
     if out is None:
@@ -206,8 +219,9 @@ def _target(
         raise ValueError(
             f"out: {out!r}, expected {fmt.name} of shape {layout.shape} with scales of {layout.scale_shape}"
         )
-    if out.scale.dtype != scale_dtype or (out.zero_point is not None) != has_zero:
-        zero = "with" if has_zero else "without"
+    kinds = [None if zero is None else zero.dtype.kind == "f" for zero in (out.zero_point, zeros)]
+    if out.scale.dtype != scale_dtype or kinds[0] != kinds[1]:
+        zero = {None: "without", False: "with integer", True: "with float"}[kinds[1]]
         raise ValueError(f"out: {out!r}, expected {scale_dtype} scales, {zero} zero points")
     for name, array in (("codes", out.codes), ("scale", out.scale), ("zero_point", out.zero_point)):
         if array is not None and not array.flags.writeable:

@@ -5,6 +5,7 @@ scales float32 or float16, results float32 or int32. numpy is all it needs.
 """
 
 from .bits import pack_bits, unpack_bits
+from .calibrate import absmean, entropy, histogram, hqq_params, log
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
 from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
@@ -19,9 +20,11 @@ from .matmul import (
 )
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
+from .search import search_params
 
 __all__ = [
     "INT8_STEPS",
+    "absmean",
     "activation",
     "choose_params",
     "code_range",
@@ -30,11 +33,15 @@ __all__ = [
     "encode",
     "encode_power",
     "encode_stochastic",
+    "entropy",
     "exp",
     "fake_quantize",
     "fake_quantize_gradient",
     "fma",
     "int8_numbers",
+    "histogram",
+    "hqq_params",
+    "log",
     "matmul_dynamic",
     "matmul_float32",
     "matmul_int",
@@ -43,6 +50,7 @@ __all__ = [
     "pack_bits",
     "quantize",
     "quantize_activations",
+    "search_params",
     "unpack_bits",
     "value_range",
 ]

@@ -79,9 +79,10 @@ def matmul_int8(
 ) -> npt.NDArray[np.float32]:
     """Return activation(x @ W^T + bias), float32 (M, N), from 8-bit x and integer sums: compute "int8".
 
-    codes: integers; of 4-bit formats that are none int8_numbers, with their steps. x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
-    (M,). act_group_size: None for the weights' groups, -1 for whole rows, else a divisor or a multiple of group_size;
-    not looked at where x_scale is () or (M,). bias: (N,) float32.
+    x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
+    (M,). codes: integers; of 4-bit formats that are none int8_numbers, and their steps. act_group_size: None for the
+    weights' groups, -1 for whole rows, else a divisor or a multiple of group_size; not looked at where x_scale is () or
+    (M,). bias: (N,) float32.
     ValueError where neither group divides the other, and for groups of more than 65536 elements.
     """
     a = np.asarray(x_codes).astype(np.int64)

@@ -18,15 +18,13 @@ constexpr float kInfinity = __builtin_inff();
 // x where it is finite, else NaN, which min and max pass over (x - x is 0 or NaN).
 LOWBIT_INLINE Vec::F finite(Vec::F x) { return Vec::add(Vec::sub(x, x), x); }
 
+// Smallest and largest element but NaN; kFinite: but infinities as well.
+template <bool kFinite>
 struct Extent {
-  Vec::F low, high;
+  Vec::F low = Vec::set(kInfinity), high = Vec::set(-kInfinity);
 
-  LOWBIT_INLINE void start() {
-    low = Vec::set(kInfinity);
-    high = Vec::set(-kInfinity);
-  }
   LOWBIT_INLINE void take(Vec::F x) {
-    x = finite(x);
+    if (kFinite) x = finite(x);
     low = Vec::min(x, low);
     high = Vec::max(x, high);
   }
@@ -36,35 +34,40 @@ struct Extent {
   }
 };
 
-LOWBIT_INLINE void range_run(const float* x, int64_t n, float* minimum, float* maximum) {
+// Infinities are rare: they are looked for in the result, and taken out by a second look at the data.
+LOWBIT_INLINE bool has_infinity(float low, float high) { return low == -kInfinity || high == kInfinity; }
+
+template <bool kFinite>
+void range_vectors(const float* x, int64_t n, float* minimum, float* maximum) {
   constexpr int64_t kLanes = Vec::kLanes;
+  Extent<kFinite> a, b, c, d;  // four chains hide the latency of min and max
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    a.take(Vec::load(x + i));
+    b.take(Vec::load(x + i + kLanes));
+    c.take(Vec::load(x + i + 2 * kLanes));
+    d.take(Vec::load(x + i + 3 * kLanes));
+  }
+  for (; i + kLanes <= n; i += kLanes) a.take(Vec::load(x + i));
+  if (i < n) a.take(Vec::load(x + n - kLanes));
+  c.merge(d);
+  a.merge(b);
+  a.merge(c);
+  *minimum = Vec::reduce_min(a.low);
+  *maximum = Vec::reduce_max(a.high);
+}
+
+void range_run(const float* x, int64_t n, float* minimum, float* maximum) {
   float low = kInfinity, high = -kInfinity;
-  if (n < kLanes) {
+  if (n < Vec::kLanes) {
     for (int64_t i = 0; i < n; ++i) {
       const float v = (x[i] - x[i]) + x[i];
       low = v < low ? v : low;
       high = v > high ? v : high;
     }
   } else {
-    Extent a;
-    a.start();
-    int64_t i = 0;
-    if (n >= 4 * kLanes) {  // four chains hide the latency of min and max
-      Extent b = a, c = a, d = a;
-      for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-        a.take(Vec::load(x + i));
-        b.take(Vec::load(x + i + kLanes));
-        c.take(Vec::load(x + i + 2 * kLanes));
-        d.take(Vec::load(x + i + 3 * kLanes));
-      }
-      c.merge(d);
-      a.merge(b);
-      a.merge(c);
-    }
-    for (; i + kLanes <= n; i += kLanes) a.take(Vec::load(x + i));
-    if (i < n) a.take(Vec::load(x + n - kLanes));
-    low = Vec::reduce_min(a.low);
-    high = Vec::reduce_max(a.high);
+    range_vectors<false>(x, n, &low, &high);
+    if (has_infinity(low, high)) range_vectors<true>(x, n, &low, &high);
   }
   *minimum = low + 0.0f;  // -0 or +0: which one, depends on the lanes
   *maximum = high + 0.0f;
@@ -73,17 +76,21 @@ LOWBIT_INLINE void range_run(const float* x, int64_t n, float* minimum, float* m
 // kLanes runs together, so that their results are found lane by lane.
 LOWBIT_INLINE void range_block(const float* x, int64_t run, float* minimum, float* maximum) {
   Vec::F low[Vec::kLanes], high[Vec::kLanes];
-  for (int r = 0; r < Vec::kLanes; ++r, x += run) {
-    Extent e;
-    e.start();
-    each_vector(run, [&](int64_t i) LOWBIT_ALWAYS { e.take(Vec::load(x + i)); });
+  for (int r = 0; r < Vec::kLanes; ++r) {
+    Extent<false> e;
+    each_vector(run, [&](int64_t i) LOWBIT_ALWAYS { e.take(Vec::load(x + r * run + i)); });
     low[r] = e.low;
     high[r] = e.high;
   }
   const auto least = [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::min(a, b); };
   const auto most = [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::max(a, b); };
-  Vec::store(minimum, Vec::add(Vec::fold_rows(low, least), Vec::set(0.0f)));
-  Vec::store(maximum, Vec::add(Vec::fold_rows(high, most), Vec::set(0.0f)));
+  const Vec::F lows = Vec::fold_rows(low, least), highs = Vec::fold_rows(high, most);
+  if (has_infinity(Vec::reduce_min(lows), Vec::reduce_max(highs))) {
+    for (int r = 0; r < Vec::kLanes; ++r) range_run(x + r * run, run, minimum + r, maximum + r);
+    return;
+  }
+  Vec::store(minimum, Vec::add(lows, Vec::set(0.0f)));
+  Vec::store(maximum, Vec::add(highs, Vec::set(0.0f)));
 }
 
 void range_runs(const float* x, int64_t n, int64_t run, float* minimum, float* maximum) {

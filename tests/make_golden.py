@@ -117,6 +117,21 @@ def cases():
                         "bias": Source(seed + 5000).floats(21),
                     },
                 )
+    for seed, (format, keywords) in enumerate(
+        [("int8", {}), ("uint4", {"axis": 0}), ("int4", {"axis": 1}), ("int2", {"group_size": 100})]
+    ):
+        source = Source(300 + seed)
+        x = source.floats((37, 311), exponents=6)
+        x[1, 5], x[2, 7], x[3, 9], x[4, 11] = np.nan, np.inf, -np.inf, np.float32(-0.0)
+        count = {"axis": x.shape[keywords.get("axis", 0)], "group_size": (37, 4)}.get(next(iter(keywords), ""), ())
+        arguments = {
+            "x": x,
+            "grad": source.floats(x.shape, exponents=3),
+            "scale": np.abs(source.floats(count, exponents=2)) + F32(2.0**-6),
+            "zero_point": source.codes(int(format[-1]), format[0] == "i", count),
+            "format": format,
+        }
+        table[f"fake_quantize {format} {keywords}"] = ("fake_quantize", arguments | keywords)
     return table
 
 
@@ -148,6 +163,9 @@ def reference_digest(kind, arguments):
     given = dict(arguments)
     if kind == "matmul_int":
         return digest(ref.matmul_int(given.pop("a"), given.pop("b"), **given))
+    if kind == "fake_quantize":
+        grad = given.pop("grad")
+        return digest(ref.fake_quantize(**given), *ref.fake_quantize_gradient(grad, **given))
     if kind == "quantize":
         x, format, group_size = given["x"], given["format"], given["group_size"]
         low, high = ref.value_range(x, group_size=group_size)

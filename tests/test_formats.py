@@ -19,7 +19,7 @@ LAYOUTS = [{}, {"axis": 0}, {"axis": 1}, {"group_size": 16}, {"group_size": 5}, 
 
 def raw(a):
     """Codes and scales of types that numpy does not have, as integers."""
-    return a if a.dtype.isbuiltin == 1 and a.dtype != F16 else a.view(f"u{a.dtype.itemsize}")
+    return a if a.dtype.num < 256 and a.dtype != F16 else a.view(f"u{a.dtype.itemsize}")
 
 
 def value_range(x, axis=None, group_size=None, block_shape=None):

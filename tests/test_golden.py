@@ -31,6 +31,9 @@ def test_kernels(isa, name):
     given = dict(arguments)
     if kind == "matmul_int":
         got = [lb.matmul_int(given.pop("a"), given.pop("b"), **given)]
+    elif kind == "fake_quantize":
+        grad = given.pop("grad")
+        got = [lb.fake_quantize(**given), *lb.fake_quantize_gradient(grad, **given)]
     elif kind == "quantize":
         q = lb.quantize(
             given["x"],

@@ -2,9 +2,10 @@
 // side by side in a vector, where a shuffle joins or parts their bytes.
 //
 // A quad, two words, is 16 codes or 2 * kBits packed bytes, but moved as 16 bytes: those in excess are overwritten by
-// the next quad, or ignored. The last codes, where they would lie past the buffer, go word by word, by memcpy: byte 0
-// is the low byte, as on every CPU this runs on. Eight codes fill kBits bytes; unpacking reads eight where the buffer
-// has as many. (Packing single words must not do as the quads do: clang 19 vectorizes that to wrong results.)
+// the next quad, or ignored; where they would lie past the packed bytes, these take the way over the stack. The last
+// codes go word by word, moved by memcpy: byte 0 is the low byte, as on every CPU this runs on. Eight codes fill kBits
+// bytes; unpacking reads eight where the buffer has as many. (Packing single words must not do as the quads do: clang
+// 19 vectorizes that to wrong results.)
 #pragma once
 
 #include <cstddef>
@@ -91,8 +92,15 @@ struct Stream {
   static LOWBIT_INLINE void pack(const uint8_t* codes, int64_t n, uint8_t* packed) {
     static constexpr Indices kJoined = joined();
     const Vec::I join = load_indices(kJoined);
-    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
-      Vec::store_quads(packed, 2 * kBits, Vec::shuffle(fold(Wide{Vec::iload(codes)}).v, join));
+    for (; !Vec::kEmulated && n >= kCodes; n -= kCodes, codes += kCodes, packed += kPacked) {
+      const Vec::I x = Vec::shuffle(fold(Wide{Vec::iload(codes)}).v, join);
+      if (n >= kEnough) {
+        Vec::store_quads(packed, 2 * kBits, x);
+      } else {
+        uint8_t quads[kPacked + 16];
+        Vec::store_quads(quads, 2 * kBits, x);
+        __builtin_memcpy(packed, quads, kPacked);
+      }
     }
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
       uint64_t x;
@@ -112,8 +120,11 @@ struct Stream {
   static LOWBIT_INLINE void unpack(const uint8_t* packed, int64_t n, uint8_t* codes) {
     static constexpr Indices kParted = parted();
     const Vec::I part = load_indices(kParted);
-    for (; !Vec::kEmulated && n >= kEnough; n -= kCodes, codes += kCodes, packed += kPacked) {
-      Wide x = spread(Wide{Vec::shuffle(Vec::load_quads(packed, 2 * kBits), part)});
+    for (; !Vec::kEmulated && n >= kCodes; n -= kCodes, codes += kCodes, packed += kPacked) {
+      uint8_t quads[kPacked + 16];
+      const bool enough = n >= kEnough;
+      if (!enough) __builtin_memcpy(quads, packed, kPacked);
+      Wide x = spread(Wide{Vec::shuffle(Vec::load_quads(enough ? packed : quads, 2 * kBits), part)});
       if (kExtend) x = extend(x);
       Vec::istore(codes, x.v);
     }
@@ -139,12 +150,20 @@ struct Stream {
   }
 };
 
+// 8 bits. Not memcpy: libc's touches the end first, which keeps the CPU from fetching ahead.
+void copy_codes(const uint8_t* from, int64_t n, uint8_t* to) {
+  for (; n >= 4 * Vec::kLanes; n -= 4 * Vec::kLanes, from += 4 * Vec::kLanes, to += 4 * Vec::kLanes) {
+    Vec::istore(to, Vec::iload(from));
+  }
+  for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+}
+
 void pack_bits(const uint8_t* codes, int64_t n, int bits, uint8_t* packed) {
   with_bits(bits, [&](auto width) LOWBIT_ALWAYS {
     if constexpr (width.value < 8) {
       Stream<width.value>::pack(codes, n, packed);
-    } else if (n > 0) {
-      __builtin_memcpy(packed, codes, size_t(n));
+    } else {
+      copy_codes(codes, n, packed);
     }
   });
 }
@@ -154,8 +173,8 @@ void unpack_bits(const uint8_t* packed, int64_t n, int bits, int sign_extend, ui
     if constexpr (width.value < 8) {
       using Bits = Stream<width.value>;
       sign_extend ? Bits::template unpack<true>(packed, n, codes) : Bits::template unpack<false>(packed, n, codes);
-    } else if (n > 0) {
-      __builtin_memcpy(codes, packed, size_t(n));
+    } else {
+      copy_codes(packed, n, codes);
     }
   });
 }

@@ -160,6 +160,10 @@ LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
   }
 }
 
+// Asks for what will be read after 8 KB, the chunk that ops works on next: the CPU's own prefetching stops between chunks.
+// A prefetch for each vector: as many at once as a chunk has lines would stall. Past the end of x it does nothing.
+LOWBIT_INLINE void prefetch_ahead(const float* x) { __builtin_prefetch(x + 2048, 0, 0); }
+
 template <class Code, class Encoder>
 void encode_with(const Encoder& encoder, const float* x, int64_t n, const Rounding& how, Code* codes) {
   const Hash hash(how.key);
@@ -169,7 +173,10 @@ void encode_with(const Encoder& encoder, const float* x, int64_t n, const Roundi
     if (n > 0) store_codes_n(codes, encoder.codes(Vec::load_n(x, int(n)), random(0)), int(n));
     return;
   }
-  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS { store_codes(codes + i, encoder.codes(Vec::load(x + i), random(i))); });
+  each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
+    prefetch_ahead(x + i);
+    store_codes(codes + i, encoder.codes(Vec::load(x + i), random(i)));
+  });
 }
 
 void encode_floats(const float* x, int64_t n, const FloatFormat& format, const Rounding& how, void* codes) {

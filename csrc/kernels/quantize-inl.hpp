@@ -165,6 +165,7 @@ void quantize_elements(Encoder encoder, const float* x, int64_t n, const float* 
     return store_codes_n(codes, encode(encoder, Vec::div(Vec::load_n(x, rest), Vec::load_n(scale, rest))), rest);
   }
   each_vector(n, [&](int64_t i) LOWBIT_ALWAYS {
+    prefetch_ahead(x + i);
     if (zero) set_zero(encoder, Vec::load(zero + i));
     store_codes(codes + i, encode(encoder, Vec::div(Vec::load(x + i), Vec::load(scale + i))));
   });
@@ -187,6 +188,7 @@ void quantize_with(Encoder encoder, const float* x, int64_t n, int64_t run, cons
       store_codes_n(codes, encode(encoder, Vec::div(Vec::load_n(x, int(length)), s)), int(length));
     } else {
       each_vector(length, [&](int64_t i) LOWBIT_ALWAYS {
+        prefetch_ahead(x + i);
         store_codes(codes + i, encode(encoder, Vec::div(Vec::load(x + i), s)));
       });
     }

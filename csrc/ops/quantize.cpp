@@ -16,7 +16,7 @@
 namespace lowbit {
 namespace {
 
-constexpr int64_t kChunk = 2048;  // elements: 8 KB of floats, as much of scales and of zero points
+constexpr int64_t kChunk = 1024;  // elements: 8 KB of floats, as much of scales and of zero points
 
 // What quantize and dequantize have in common.
 struct Job {
@@ -100,11 +100,6 @@ struct ChunkCodes {
   alignas(64) uint8_t bytes[kChunk];
 };
 
-// Asks for the n floats at x, which may be past the end: the CPU's own prefetching stops while a chunk is worked on.
-inline void prefetch(const float* x, int64_t n) {
-  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i);
-}
-
 // Whether the parameters of all runs of a chunk can be used.
 bool are_usable(const Job& job, int64_t count, const float* scale, const float* zero, bool may_be_negative) {
   bool good = true;
@@ -122,7 +117,6 @@ bool quantize_chunk(const Job& job, Check check, const float* x, int64_t row, in
   ChunkCodes buffer;
   uint8_t* const codes = job.format->packed() ? buffer.bytes : out;
   x += row * job.map.row_length + begin;
-  prefetch(x + (end - begin), end - begin);
   const int64_t bytes = job.format->code_bytes();
   each_runs(job, row, begin, end, [&](int64_t at, int64_t n, int64_t run, const float* scale, const float* zero) {
     if (check != Check::kNone) good &= are_usable(job, ceil_div(n, run), scale, zero, check == Check::kSigned);
@@ -211,7 +205,6 @@ void quantize_runs_found(const Job& job, ParamWriter* writer, const float* x, in
   float minimum[kChunk], maximum[kChunk], scale[kChunk], zero[kChunk];
   const int64_t run = job.map.run, n = end - begin, count = ceil_div(n, run);
   x += row * job.map.row_length + begin;
-  prefetch(x + n, n);
   kernels.range_runs(x, n, run, minimum, maximum);
   finish_ranges(count, minimum, maximum);
   writer->write(minimum, maximum, job.map.first_param(row, begin / run), count, scale, zero);

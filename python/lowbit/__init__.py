@@ -5,6 +5,7 @@ w = lowbit.pack_weights(q)
 y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N); or x @ w
 """
 
+from . import onnx
 from ._bits import pack_bits, unpack_bits
 from ._cast import cast
 from ._matmul import matmul, matmul_int
@@ -28,6 +29,7 @@ from .calibrate import (
     OutlierStatistics,
     outlier_statistics,
 )
+from .error import QuantizationError, plot_rate_distortion, quantization_error
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .weights import PackedWeights, pack_weights
 
@@ -39,6 +41,7 @@ __all__ = [
     "OutlierObserver",
     "OutlierStatistics",
     "PackedWeights",
+    "QuantizationError",
     "QuantizedArray",
     "__version__",
     "available_isas",
@@ -51,9 +54,12 @@ __all__ = [
     "matmul",
     "matmul_int",
     "num_threads",
+    "onnx",
     "outlier_statistics",
     "pack_bits",
     "pack_weights",
+    "plot_rate_distortion",
+    "quantization_error",
     "quantize",
     "set_num_threads",
     "unpack_bits",

@@ -45,7 +45,9 @@ class Parameters(NamedTuple):
 
     def choose(self, low: Array, high: Array) -> None:
         """From ranges, of the shape of scale."""
-        _core.choose_params(context(), self.format.id, self.rule, low, high, *self.common, self.zero_point)
+        _core.choose_params(
+            context(), self.format.id, self.rule, np.asarray(low), np.asarray(high), *self.common, self.zero_point
+        )
 
 
 def find_range(x: Array, layout: Layout) -> tuple[Array, Array]:

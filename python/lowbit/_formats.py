@@ -95,6 +95,6 @@ def find_format(format: npt.DTypeLike) -> Format:
 
 def raw(array: Array) -> Array:
     """The array as the compiled module takes it: types that numpy does not have as unsigned integers."""
-    if array.dtype.kind in "fiu" and array.dtype.isbuiltin == 1:
+    if array.dtype.num < 256:  # numpy's own
         return array
     return array.view(np.dtype(f"u{array.dtype.itemsize}"))

@@ -216,6 +216,7 @@ class QuantizedArray:
         default = fmt.group_size if axis is None and block_shape is None else None
         layout = make_layout(sizes, axis, default if group_size is None else group_size, block_shape)
         check_block(fmt, layout)
+        checked = check_codes(np.asarray(codes), fmt, layout)
         scales: Array | QuantizedArray
         if isinstance(scale, QuantizedArray):
             if fmt.scale_dtype is not None or scale.shape != (math.prod(layout.scale_shape),):
@@ -227,7 +228,7 @@ class QuantizedArray:
         else:
             scales = check_scale_values(check_scale_form(scale, fmt, layout))
         self._fill(
-            check_codes(np.asarray(codes), fmt, layout),
+            checked,
             scales,
             None if zero_point is None else check_zero_point(zero_point, fmt, layout),
             check_global_scale(global_scale, fmt),

@@ -111,9 +111,7 @@ class PackedWeights:
         codes = np.empty(codes_shape(format, layout), format.codes_dtype)
         scale = None if self.scale_dtype is None else np.empty(shape, self.scale_dtype)
         zero_point = None if self._zero_dtype is None else np.empty(shape, self._zero_dtype)
-        _core.unpack_weights(
-            context(), self._data, raw(codes), None if scale is None else raw(scale), zero_point
-        )
+        _core.unpack_weights(context(), self._data, raw(codes), None if scale is None else raw(scale), zero_point)
         if scale is None:
             return codes
         if self._params is not None:

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "lowbit/lowbit.h"
@@ -91,6 +92,22 @@ struct Float {
     const double down = a - numbers[size_t(below)], up = numbers[size_t(above)] - a;
     return finish(down > up || (down == up && below % 2) ? above : below, x, saturate);
   }
+  // Not for powers of two. draw: 32 random bits.
+  int stochastic_code(float x, bool saturate, uint32_t draw) const {
+    if (std::isnan(x)) return nan(std::signbit(x));
+    float a = std::fabs(x);
+    if (saturate) a = std::min(a, float(max_value()));
+    if (bias == 127 || a >= std::ldexp(1.0f, 1 - bias)) {  // bits are added below the last one, and cut
+      uint32_t b;
+      std::memcpy(&b, &a, 4);
+      b += draw >> (9 + mantissa);
+      a = from_bits(b >> (23 - mantissa) << (23 - mantissa));
+    } else {  // 1/4096 of a step
+      const double step = std::ldexp(1.0, 1 - bias - mantissa);
+      a = float(std::floor((std::nearbyint(double(a) / step * 4096) + (draw >> 20)) / 4096) * step);
+    }
+    return code(std::signbit(x) ? -a : a, saturate);
+  }
 
  private:
   double number(int code) const {
@@ -147,6 +164,24 @@ inline const std::vector<Float>& floats() {
 
 inline const Float& float_of(lowbit_type type) {
   return *std::find_if(floats().begin(), floats().end(), [=](const Float& f) { return f.type == type; });
+}
+
+// ---- random bits: the finalizers of MurmurHash3 -------------------------------------------------------------------
+
+inline uint32_t hash(uint32_t h) {
+  h = (h ^ h >> 16) * 0x85ebca6bu;
+  h = (h ^ h >> 13) * 0xc2b2ae35u;
+  return h ^ h >> 16;
+}
+
+// Of element i with a seed.
+inline uint32_t draw(uint64_t seed, uint64_t i) {
+  const auto mix = [](uint64_t h) {
+    h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+    h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+    return uint32_t((h ^ h >> 33) >> 32);
+  };
+  return hash(uint32_t(i) ^ mix(seed ^ mix(i >> 32)));
 }
 
 // ---- formats for quantize -----------------------------------------------------------------------------------------
@@ -253,7 +288,8 @@ inline const std::vector<Format>& formats() {
 
 struct Params {
   int code;     // of the scale; unused where it is a float32
-  float scale;  // times the global scale; not finite where it overflows
+  float own;    // without the global scale
+  float scale;  // with it; not finite where it overflows
   int zero;
 };
 
@@ -278,19 +314,68 @@ inline Params choose(const Format& f, lowbit_convention convention, lowbit_type 
     case LOWBIT_ASYMMETRIC: s = std::isinf(to - from) ? to / steps - from / steps : (to - from) / steps; break;
   }
   if (global != 1) s = s / global;
-  Params p = {0, s == 0 ? 1 : s, middle};
+  if (s == 0) s = 1;
+  Params p = {0, s, s, middle};
   if (scale_type != LOWBIT_FLOAT32) {
     const Float& type = float_of(scale_type);
-    p.code = type.code(p.scale, false, !power ? Round::kNearest : f.is_integer() ? Round::kUp : Round::kDown);
-    p.scale = type.value(p.code);
-    if (p.scale == 0) p = {type.code(1.0f, false), 1, p.zero};
+    p.code = type.code(s, false, !power ? Round::kNearest : f.is_integer() ? Round::kUp : Round::kDown);
+    p.own = type.value(p.code);
+    if (p.own == 0) p.own = 1, p.code = type.code(1.0f, false);
   }
-  if (global != 1) p.scale *= global;
+  p.scale = p.own * global;
   if (convention == LOWBIT_ASYMMETRIC && std::isfinite(p.scale)) {
     const float quotient = from / p.scale, point = float(f.qmin) - quotient;
     p.zero = int(std::nearbyint(std::min(std::max(double(point), double(f.qmin)), double(f.qmax))));
   }
   return p;
+}
+
+// A way to choose parameters.
+struct Setting {
+  const Format* format;
+  lowbit_convention convention;
+  lowbit_type scale_type;
+  float global;  // 1: none
+
+  bool has_meaning() const {
+    if (!format->is_integer() && convention != LOWBIT_ABSMAX) return false;
+    if (format->bits == 1 && (convention == LOWBIT_ABSMAX || convention == LOWBIT_NO_CLIP)) return false;
+    return convention != LOWBIT_SIGNED_MAX || scale_type != LOWBIT_FLOAT8_E8M0FNU;
+  }
+  bool needs_zero() const { return format->is_integer() && (convention == LOWBIT_ASYMMETRIC || format->qmin == 0); }
+  Params expect(float low, float high) const { return choose(*format, convention, scale_type, global, low, high); }
+  size_t scale_bytes() const { return scale_type == LOWBIT_FLOAT32 ? 4 : size_t(float_of(scale_type).bits) / 8; }
+  // What is stored for p.
+  void store(const Params& p, uint8_t* to) const {
+    const float as_stored = p.own;
+    std::memcpy(to, scale_type == LOWBIT_FLOAT32 ? static_cast<const void*>(&as_stored) : &p.code, scale_bytes());
+  }
+  std::string name() const {
+    return "format " + std::to_string(format->id) + ", convention " + std::to_string(convention) + ", scale type " +
+           std::to_string(scale_type) + ", global scale " + std::to_string(global);
+  }
+};
+
+// All there are, those without meaning too.
+inline std::vector<Setting> all_settings() {
+  std::vector<Setting> all;
+  for (const Format& f : formats()) {
+    for (int convention = LOWBIT_ASYMMETRIC; convention <= LOWBIT_NO_CLIP; ++convention) {
+      for (const lowbit_type type :
+           {LOWBIT_FLOAT32, LOWBIT_FLOAT16, LOWBIT_BFLOAT16, LOWBIT_FLOAT8_E8M0FNU, LOWBIT_FLOAT8_E4M3FN}) {
+        for (const float global : {1.0f, 0.4f}) all.push_back({&f, lowbit_convention(convention), type, global});
+      }
+    }
+  }
+  return all;
+}
+
+inline std::vector<Setting> settings() {
+  std::vector<Setting> all;
+  for (const Setting& s : all_settings()) {
+    if (s.has_meaning()) all.push_back(s);
+  }
+  return all;
 }
 
 }  // namespace naive

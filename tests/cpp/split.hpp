@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lowbit/lowbit.h"
+#include "pool.hpp"
 #include "test.hpp"
 
 namespace test {
@@ -38,6 +39,19 @@ inline std::vector<Split> splits() {
     }
   }
   return all;
+}
+
+// A context that runs on threads of their own. isa: nullptr for the best.
+inline lowbit_context pool_context(const char* isa, int max_threads) {
+  lowbit_options options = {};
+  options.struct_size = sizeof options;
+  options.isa = isa;
+  options.max_threads = max_threads;
+  if (max_threads > 1) options.parallel_for = &lowbit::Pool::run;
+  lowbit_context context = {};
+  lowbit_error error;
+  if (lowbit_context_init(&context, &options, &error) != LOWBIT_OK) failed(__FILE__, __LINE__, error.message);
+  return context;
 }
 
 }  // namespace test

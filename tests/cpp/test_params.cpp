@@ -17,47 +17,19 @@
 
 using lowbit::Kernels;
 using lowbit::ParamRule;
+using naive::Setting;
 
 namespace {
 
-constexpr lowbit_type kScaleTypes[] = {LOWBIT_FLOAT32, LOWBIT_FLOAT16, LOWBIT_BFLOAT16, LOWBIT_FLOAT8_E8M0FNU,
-                                       LOWBIT_FLOAT8_E4M3FN};
+lowbit_status make_rule(const Setting& s, ParamRule* rule) {
+  return lowbit::make_rule(*lowbit::find_format(s.format->id, nullptr), s.convention, {s.scale_type, s.global}, true,
+                           rule, nullptr);
+}
 
-// A way to choose parameters, and what the kernel is told.
-struct Setting {
-  const naive::Format* format;
-  lowbit_convention convention;
-  lowbit_type scale_type;
-  float global;  // 1: none
-  ParamRule rule;
-
-  size_t scale_bytes() const { return size_t(lowbit::type_bits(scale_type)) / 8; }
-  std::string name() const {
-    return "format " + std::to_string(format->id) + ", convention " + std::to_string(convention) + ", scale type " +
-           std::to_string(scale_type) + ", global scale " + test::show(global);
-  }
-  naive::Params expect(float low, float high) const {
-    return naive::choose(*format, convention, scale_type, global, low, high);
-  }
-};
-
-// All that go together; whether they do is what the library says, and checked in refuses.
-std::vector<Setting> settings() {
-  std::vector<Setting> all;
-  for (const naive::Format& f : naive::formats()) {
-    for (int convention = LOWBIT_ASYMMETRIC; convention <= LOWBIT_NO_CLIP; ++convention) {
-      for (const lowbit_type type : kScaleTypes) {
-        for (const float global : {1.0f, 0.013f}) {
-          Setting s = {&f, lowbit_convention(convention), type, global, {}};
-          const lowbit::Format& format = *lowbit::find_format(f.id, nullptr);
-          if (lowbit::make_rule(format, s.convention, {type, global}, true, &s.rule, nullptr) == LOWBIT_OK) {
-            all.push_back(s);
-          }
-        }
-      }
-    }
-  }
-  return all;
+ParamRule rule_of(const Setting& s) {
+  ParamRule rule = {};
+  CHECK_EQ(make_rule(s, &rule), LOWBIT_OK);
+  return rule;
 }
 
 struct Ranges {
@@ -89,52 +61,31 @@ Ranges ranges() {
   return r;
 }
 
-int stored_code(const Setting& s, const uint8_t* codes, size_t i) {
-  int code = 0;
-  std::memcpy(&code, codes + i * s.scale_bytes(), s.scale_bytes());  // little-endian
-  return code;
-}
-
-// What the kernel wrote for a range against what is expected.
-void check(const Setting& s, const char* isa, float low, float high, const uint8_t* codes, float scale,
+// What the kernel wrote for range i against what is expected; zero may be null.
+void check(const Setting& s, const char* isa, float low, float high, const uint8_t* codes, const float* scale,
            const float* zero, size_t i) {
   const naive::Params p = s.expect(low, high);
-  bool good = std::isfinite(p.scale) == std::isfinite(scale);
+  bool good = std::isfinite(p.scale) == std::isfinite(scale[i]);
   if (std::isfinite(p.scale)) {
-    float as_float32;
-    std::memcpy(&as_float32, codes, 4);
-    good = good && naive::same(scale, p.scale) && (!zero || zero[i] == float(p.zero));
-    if (s.scale_type != LOWBIT_FLOAT32) {
-      good = good && stored_code(s, codes, i) == p.code;
-    } else {
-      std::memcpy(&as_float32, codes + 4 * i, 4);
-      good = good && (s.global == 1 ? naive::same(as_float32, p.scale) : naive::same(as_float32 * s.global, p.scale));
-    }
+    uint8_t expected[4];
+    s.store(p, expected);
+    good = good && naive::same(scale[i], p.scale) && (!zero || zero[i] == float(p.zero)) &&
+           std::memcmp(codes + i * s.scale_bytes(), expected, s.scale_bytes()) == 0;
   }
   if (!good) {
     test::failed(__FILE__, __LINE__,
                  std::string(isa) + ", " + s.name() + ": range " + test::show(low) + ", " + test::show(high) +
-                     ": scale " + test::show(scale) + " (" + std::to_string(stored_code(s, codes, i)) + "), expected " +
-                     test::show(p.scale) + " (" + std::to_string(p.code) + "); zero " +
+                     ": scale " + test::show(scale[i]) + ", expected " + test::show(p.scale) + "; zero " +
                      (zero ? test::show(zero[i]) : "none") + ", expected " + std::to_string(p.zero));
   }
 }
 
 }  // namespace
 
-TEST(settings_cover_every_convention_and_scale_type) {
-  const std::vector<Setting> all = settings();
-  for (int convention = LOWBIT_ASYMMETRIC; convention <= LOWBIT_NO_CLIP; ++convention) {
-    for (const lowbit_type type : kScaleTypes) {
-      const auto count = std::count_if(
-          all.begin(), all.end(), [=](const Setting& s) { return s.convention == convention && s.scale_type == type; });
-      // integers alone are anything but absmax; signed_max has no scales in e8m0
-      const size_t integers = 17, every = naive::formats().size();
-      const bool absmax = convention == LOWBIT_ABSMAX;
-      size_t expected = absmax ? every - 2 : convention == LOWBIT_NO_CLIP ? integers - 2 : integers;
-      if (convention == LOWBIT_SIGNED_MAX && type == LOWBIT_FLOAT8_E8M0FNU) expected = 0;
-      CHECK_EQ(size_t(count), 2 * expected);
-    }
+TEST(what_goes_together) {
+  for (const Setting& s : naive::all_settings()) {
+    ParamRule rule;
+    if ((make_rule(s, &rule) == LOWBIT_OK) != s.has_meaning()) test::failed(__FILE__, __LINE__, s.name());
   }
 }
 
@@ -142,13 +93,14 @@ TEST(choose_params_every_setting_and_range) {
   const Ranges r = ranges();
   const size_t n = r.low.size();
   size_t overflows = 0, all = 0;
-  for (const Setting& s : settings()) {
+  for (const Setting& s : naive::settings()) {
+    const ParamRule rule = rule_of(s);
     for (const Kernels* k : lowbit::all_kernels()) {
       std::vector<uint8_t> codes(n * s.scale_bytes(), 0xee);
       std::vector<float> scale(n, -7.0f), zero(n, -7.0f);
-      k->choose_params(r.low.data(), r.high.data(), int64_t(n), s.rule, codes.data(), scale.data(), zero.data());
+      k->choose_params(r.low.data(), r.high.data(), int64_t(n), rule, codes.data(), scale.data(), zero.data());
       for (size_t i = 0; i < n; ++i) {
-        check(s, k->name, r.low[i], r.high[i], codes.data(), scale[i], zero.data(), i);
+        check(s, k->name, r.low[i], r.high[i], codes.data(), scale.data(), zero.data(), i);
         overflows += !std::isfinite(scale[i]);
         ++all;
       }
@@ -171,11 +123,12 @@ TEST(choose_params_every_length) {
     return p;
   };
   size_t turn = 0;
-  const std::vector<Setting> all = settings();
+  const std::vector<Setting> all = naive::settings();
   for (const Kernels* k : lowbit::all_kernels()) {
     for (size_t n = 0; n <= size_t(3 * k->lanes + 3); ++n) {
       for (size_t i = 0; i < 40; ++i) {
         const Setting& s = all[turn++ * 7 % all.size()];
+        const ParamRule rule = rule_of(s);
         const bool at_end = turn % 2, with_zero = turn % 3;
         const float* low = place(low_room, r.low, n, at_end);
         const float* high = place(high_room, r.high, n, at_end);
@@ -183,9 +136,9 @@ TEST(choose_params_every_length) {
         uint8_t* scale_bytes = dirty(scale_room, 4 * n, at_end);
         uint8_t* zero_bytes = dirty(zero_room, 4 * n, at_end);
         float *scale = reinterpret_cast<float*>(scale_bytes), *zero = reinterpret_cast<float*>(zero_bytes);
-        k->choose_params(low, high, int64_t(n), s.rule, codes, scale, with_zero ? zero : nullptr);
+        k->choose_params(low, high, int64_t(n), rule, codes, scale, with_zero ? zero : nullptr);
         for (size_t j = 0; j < n; ++j) {
-          check(s, k->name, low[j], high[j], codes, scale[j], with_zero ? zero : nullptr, j);
+          check(s, k->name, low[j], high[j], codes, scale, with_zero ? zero : nullptr, j);
         }
         if (!at_end) {
           CHECK_EQ(codes[n * s.scale_bytes()], 0xee);
@@ -201,8 +154,9 @@ TEST(choose_params_every_length) {
 TEST(choose_params_rounds_to_every_scale) {
   const naive::Format& int2 = *std::find_if(naive::formats().begin(), naive::formats().end(),
                                             [](const naive::Format& f) { return f.id == LOWBIT_INT(2); });
-  for (const Setting& s : settings()) {
+  for (const Setting& s : naive::settings()) {
     if (s.format != &int2 || s.convention != LOWBIT_FULL || s.global != 1 || s.scale_type == LOWBIT_FLOAT32) continue;
+    const ParamRule rule = rule_of(s);
     const naive::Float& type = naive::float_of(s.scale_type);
     Ranges r;
     for (size_t i = 0; i + 1 < type.numbers.size(); ++i) {
@@ -215,8 +169,8 @@ TEST(choose_params_rounds_to_every_scale) {
     for (const Kernels* k : lowbit::all_kernels()) {
       std::vector<uint8_t> codes(n * s.scale_bytes(), 0xee);
       std::vector<float> scale(n);
-      k->choose_params(r.low.data(), r.high.data(), int64_t(n), s.rule, codes.data(), scale.data(), nullptr);
-      for (size_t i = 0; i < n; ++i) check(s, k->name, r.low[i], r.high[i], codes.data(), scale[i], nullptr, i);
+      k->choose_params(r.low.data(), r.high.data(), int64_t(n), rule, codes.data(), scale.data(), nullptr);
+      for (size_t i = 0; i < n; ++i) check(s, k->name, r.low[i], r.high[i], codes.data(), scale.data(), nullptr, i);
     }
   }
 }
@@ -250,7 +204,7 @@ lowbit_choose_args choose_args(const Setting& s, const std::vector<float>& low, 
 TEST(lowbit_choose_params_more_than_a_block_and_all_or_nothing) {
   const lowbit_context context = best();
   const Ranges given = ranges();
-  for (const Setting& s : settings()) {
+  for (const Setting& s : naive::settings()) {
     Ranges r;  // those that fit
     size_t misfit = given.low.size();
     for (size_t i = 0; i < given.low.size(); ++i) {
@@ -270,13 +224,9 @@ TEST(lowbit_choose_params_more_than_a_block_and_all_or_nothing) {
     for (size_t i = 0; i < r.low.size(); ++i) {
       const naive::Params p = s.expect(r.low[i], r.high[i]);
       CHECK_EQ(zero[i], uint8_t(p.zero));
-      if (s.scale_type != LOWBIT_FLOAT32) {
-        CHECK_EQ(stored_code(s, codes.data(), i), p.code);
-      } else {
-        float scale;
-        std::memcpy(&scale, &codes[4 * i], 4);
-        CHECK(naive::same(s.global == 1 ? scale : scale * s.global, p.scale));
-      }
+      uint8_t expected[4];
+      s.store(p, expected);
+      CHECK(std::memcmp(&codes[i * s.scale_bytes()], expected, s.scale_bytes()) == 0);
     }
 
     if (misfit == given.low.size()) continue;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "formats/registry.hpp"
@@ -104,6 +105,21 @@ int read(const naive::Format& f, const void* codes, size_t i) {
 }
 
 enum class Zero { kNone, kInteger, kFraction };
+
+template <typename T>
+void check(const Kernels& k, const naive::Format& f, const Case& c, Zero zero, size_t i, T got, T expected) {
+  bool good;
+  if constexpr (std::is_same_v<T, float>) {
+    good = naive::same(got, expected);
+  } else {
+    good = got == expected;
+  }
+  if (good) return;
+  test::failed(__FILE__, __LINE__,
+               std::string(k.name) + ", format " + std::to_string(f.id) + ", " + std::to_string(c.n) + " in runs of " +
+                   std::to_string(c.run) + ", zero " + std::to_string(int(zero)) + ": " + test::show(got) + " at " +
+                   std::to_string(i) + ", expected " + test::show(expected));
+}
 
 std::vector<Zero> zeros(const naive::Format& f) {
   if (!f.is_integer()) return {Zero::kNone};
@@ -230,7 +246,7 @@ TEST(quantize_every_format_length_and_run) {
           for (const Kernels* k : lowbit::all_kernels()) {
             uint8_t* codes = room<uint8_t>(to, bytes, at_end);
             k->quantize_runs(in, int64_t(c.n), int64_t(c.run), s, z, kind == Zero::kFraction, coder(*f), codes);
-            for (size_t i = 0; i < c.n; ++i) CHECK_EQ(read(*f, codes, i), expected[i]);
+            for (size_t i = 0; i < c.n; ++i) check(*k, *f, c, kind, i, read(*f, codes, i), expected[i]);
             CHECK(clean_behind(codes, bytes, at_end));
           }
         }
@@ -275,7 +291,8 @@ TEST(quantize_ties_and_neighbours) {
           const int64_t n = int64_t(x.size());
           k->quantize_runs(x.data(), n, n, &scale, kind == Zero::kNone ? nullptr : &zero, kind == Zero::kFraction,
                            coder(*f), codes.data());
-          for (size_t i = 0; i < x.size(); ++i) CHECK_EQ(read(*f, codes.data(), i), expected[i]);
+          const Case c = {x.size(), x.size()};
+          for (size_t i = 0; i < c.n; ++i) check(*k, *f, c, kind, i, read(*f, codes.data(), i), expected[i]);
         }
       }
     }
@@ -361,7 +378,7 @@ TEST(dequantize_every_format_length_and_run) {
           for (const Kernels* k : lowbit::all_kernels()) {
             float* out = room<float>(to, c.n, at_end);
             k->dequantize_runs(in, int64_t(c.n), int64_t(c.run), s, z, coder(*f), out);
-            for (size_t i = 0; i < c.n; ++i) CHECK(naive::same(out[i], expected[i]));
+            for (size_t i = 0; i < c.n; ++i) check(*k, *f, c, kind, i, out[i], expected[i]);
             CHECK(clean_behind(out, c.n, at_end));
           }
         }

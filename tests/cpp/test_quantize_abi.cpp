@@ -1,5 +1,5 @@
-// lowbit_range, lowbit_choose_params, lowbit_quantize and lowbit_dequantize: every shape of lowbit_runs, on every ISA,
-// however the work is split, against docs/numerics.md written out (reliability.md: 1, 2, 5, 13, 17, 18, 30).
+// lowbit_range, lowbit_quantize and lowbit_dequantize: every shape of lowbit_runs, on every ISA, however the work is
+// split, against naive.hpp (reliability.md: 1, 2, 4, 5, 13, 17, 18, 30).
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
@@ -10,13 +10,16 @@
 #include <vector>
 
 #include "lowbit/lowbit.h"
+#include "naive.hpp"
 #include "split.hpp"
 #include "test.hpp"
 
 namespace {
 
-constexpr float kInf = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using naive::kInf;
+using naive::kNan;
+using naive::Params;
+using naive::Setting;
 
 struct Shape {
   lowbit_runs runs;
@@ -75,6 +78,16 @@ std::vector<Shape> shapes() {
       // blocks of 2 rows x 32, and groups that all rows share
       {{8, 100, 32, 2, 16}, false},
       {{50, 70, 32, 1, 3}, false},
+      // blocks, the last of which are smaller: 3 x 32, 128 x 128; joined rows; of one row each; wider and higher than
+      // all
+      {{7, 100, 32, 3, 12}, false},
+      {{300, 200, 128, 128, 6}, false},
+      {{10, 64, 64, 4, 3}, false},
+      {{11, 3, 3, 2, 6}, false},
+      {{3, 40, 8, 1, 15}, true},
+      {{5, 20, 50, 8, 1}, false},
+      {{5000, 24, 5, 4096, 10}, false},
+      {{5, 30001, 20000, 2, 6}, false},
       {{6, 200000, 100000, 3, 2}, false},
   };
 }
@@ -116,57 +129,6 @@ Ranges naive_ranges(const Shape& shape, const std::vector<float>& x) {
   return r;
 }
 
-float half_value(uint16_t half) {
-  const int exponent = half >> 10 & 31, fraction = half & 1023;
-  const double sign = half & 0x8000 ? -1.0 : 1.0;
-  if (exponent == 31) return fraction ? kNan : float(sign) * kInf;
-  return float(sign * (exponent ? std::ldexp(1024 + fraction, exponent - 25) : std::ldexp(fraction, -24)));
-}
-
-// The nearest of all float16 values, even on a tie: bisection over the positive ones, which are in order.
-uint16_t nearest_half(float value) {
-  const double x = std::fabs(double(value));
-  int low = 0, high = 0x7c00;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (double(half_value(uint16_t(middle))) <= x ? low : high) = middle;
-  }
-  const double below = half_value(uint16_t(low)), above = high == 0x7c00 ? 65536.0 : double(half_value(uint16_t(high)));
-  const bool up = x - below > above - x || (x - below == above - x && low % 2);
-  return uint16_t((std::signbit(value) ? 0x8000 : 0) | (up ? high : low));
-}
-
-struct Params {
-  float scale;
-  int zero;
-};
-
-Params naive_params(const lowbit_format_info& f, int convention, bool half, float low, float high) {
-  const float qmin = -std::ldexp(1.0f, f.bits - 1), qmax = -qmin - 1.0f;
-  const float absmax = std::max(std::fabs(low), std::fabs(high));
-  float scale = 0.0f;
-  if (convention == LOWBIT_ABSMAX) scale = absmax / qmax;
-  if (convention == LOWBIT_FULL) scale = absmax / (qmax + 0.5f);
-  if (convention == LOWBIT_SIGNED_MAX) scale = (std::fabs(low) > std::fabs(high) ? low : high) / qmin;
-  if (convention == LOWBIT_NO_CLIP) scale = std::max(low / qmin, high / qmax);
-  const float from = std::min(low, 0.0f), to = std::max(high, 0.0f), steps = float(f.qmax - f.qmin);
-  if (convention == LOWBIT_ASYMMETRIC) scale = std::isinf(to - from) ? to / steps - from / steps : (to - from) / steps;
-  if (half) scale = half_value(nearest_half(scale));
-  if (scale == 0.0f) scale = 1.0f;
-  int zero = f.qmin < 0 ? 0 : 1 << (f.bits - 1);
-  if (convention == LOWBIT_ASYMMETRIC) {
-    const float quotient = from / scale, point = float(f.qmin) - quotient;
-    zero = int(std::nearbyint(std::min(std::max(double(point), double(f.qmin)), double(f.qmax))));
-  }
-  return {scale, zero};
-}
-
-int naive_code(float x, const Params& p, const lowbit_format_info& f) {
-  const float quotient = x / p.scale;
-  if (std::isnan(quotient)) return p.zero;
-  return int(std::min(std::max(std::nearbyint(double(quotient)) + p.zero, double(f.qmin)), double(f.qmax)));
-}
-
 size_t row_bytes(const Shape& shape, int bits) { return size_t((shape.runs.row_length * bits + 7) / 8); }
 
 std::vector<uint8_t> naive_packed(const Shape& shape, const std::vector<int>& codes, int bits) {
@@ -182,37 +144,122 @@ std::vector<uint8_t> naive_packed(const Shape& shape, const std::vector<int>& co
   return packed;
 }
 
-lowbit_format_info describe(lowbit_format format) {
-  lowbit_format_info info = {};
-  info.struct_size = sizeof info;
-  CHECK_EQ(lowbit_format_describe(format, &info, nullptr), LOWBIT_OK);
-  return info;
+bool same(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), naive::same);
 }
 
-bool same(const std::vector<float>& a, const std::vector<float>& b) {
-  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
+enum class Zero { kNone, kInteger, kFraction };
 
 // Scales and zero points as the ABI has them.
 struct Stored {
-  std::vector<float> scale32;
-  std::vector<uint16_t> scale16;
-  std::vector<uint8_t> zero;
-  bool half;
+  const Setting& setting;
+  Zero kind;
+  std::vector<uint8_t> scale, zero;
 
-  Stored(size_t n, bool is_half) : scale32(n, kNan), scale16(n, 0xffff), zero(n, 0xee), half(is_half) {}
-  void* scale() { return half ? static_cast<void*>(scale16.data()) : scale32.data(); }
-  lowbit_type type() const { return half ? LOWBIT_FLOAT16 : LOWBIT_FLOAT32; }
-  bool holds(size_t i, const Params& p) const {
-    const float scale = half ? half_value(scale16[i]) : scale32[i];
-    return std::memcmp(&scale, &p.scale, 4) == 0 && zero[i] == uint8_t(p.zero);
+  Stored(const Setting& s, Zero z, size_t n)
+      : setting(s), kind(z), scale(n * s.scale_bytes(), 0xee), zero(n * (z == Zero::kFraction ? 4 : 1), 0xee) {}
+  void set(size_t i, const Params& p, float zero_point) {
+    setting.store(p, &scale[i * setting.scale_bytes()]);
+    if (kind == Zero::kFraction) {
+      std::memcpy(&zero[4 * i], &zero_point, 4);
+    } else {
+      zero[i] = uint8_t(int(zero_point));
+    }
   }
-  void set(size_t i, const Params& p) {
-    scale32[i] = p.scale;
-    scale16[i] = nearest_half(p.scale);
-    zero[i] = uint8_t(p.zero);
+  void* zeros() { return kind == Zero::kNone ? nullptr : zero.data(); }
+  lowbit_type zero_type() const {
+    return kind == Zero::kFraction ? LOWBIT_FLOAT32 : setting.format->qmin < 0 ? LOWBIT_INT8 : LOWBIT_UINT8;
   }
+  float global() const { return setting.global == 1 ? 0.0f : setting.global; }
 };
+
+template <typename Args>
+Args make_args(const Shape& shape, Stored* params, void* codes) {
+  Args args = {};
+  args.struct_size = sizeof args;
+  args.format = params->setting.format->id;
+  args.runs = shape.runs;
+  args.codes = codes;
+  args.scale_type = params->setting.scale_type;
+  args.global_scale = params->global();
+  args.scale = params->scale.data();
+  args.zero_type = params->zero_type();
+  args.zero_point = params->zeros();
+  return args;
+}
+
+lowbit_quantize_args quantize_args(const Shape& shape, const float* x, int find, Stored* params, void* codes) {
+  lowbit_quantize_args args = make_args<lowbit_quantize_args>(shape, params, codes);
+  args.x = x;
+  args.find_params = find;
+  args.convention = params->setting.convention;
+  return args;
+}
+
+lowbit_dequantize_args dequantize_args(const Shape& shape, Stored* params, const void* codes, float* out) {
+  lowbit_dequantize_args args = make_args<lowbit_dequantize_args>(shape, params, const_cast<void*>(codes));
+  args.out = out;
+  return args;
+}
+
+// Quantizes with given and with found parameters and dequantizes, in every split, against naive.hpp.
+void check_round_trip(const Shape& shape, const std::vector<float>& x, const Setting& s, Zero kind,
+                      const std::vector<test::Split>& splits) {
+  const Ranges ranges = naive_ranges(shape, x);
+  const size_t params = ranges.low.size();
+  std::vector<Params> p(params);
+  std::vector<float> zero(params, 0.0f);
+  Stored given(s, kind, params);
+  for (size_t i = 0; i < params; ++i) {
+    p[i] = s.expect(ranges.low[i], ranges.high[i]);
+    CHECK(std::isfinite(p[i].scale));
+    if (kind == Zero::kInteger) zero[i] = float(p[i].zero);
+    if (kind == Zero::kFraction) zero[i] = float(p[i].zero) + float(i % 9) * 0.31f - 1.0f;
+    given.set(i, p[i], zero[i]);
+  }
+  std::vector<int> codes(x.size());
+  std::vector<float> values(x.size());
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t own = size_t(shape.param(int64_t(i)));
+    codes[i] = s.format->code(x[i], p[own].scale, zero[own], kind == Zero::kFraction);
+    values[i] = s.format->value(codes[i], p[own].scale, zero[own]);
+  }
+  const std::vector<uint8_t> packed = naive_packed(shape, codes, s.format->bits);
+
+  const auto check = [&](bool good, const test::Split& split, const char* what) {
+    if (good) return;
+    const lowbit_runs& r = shape.runs;
+    test::failed(__FILE__, __LINE__,
+                 split.isa + " x " + std::to_string(split.max_threads) + ", " + s.name() + ", zero " +
+                     std::to_string(int(kind)) + ", runs " + std::to_string(r.rows) + " " +
+                     std::to_string(r.row_length) + " " + std::to_string(r.run) + " " +
+                     std::to_string(r.rows_per_param) + " " + std::to_string(r.params) + ": " + what);
+  };
+  for (const test::Split& split : splits) {
+    for (const int find : {0, 1}) {
+      if (find && (!shape.one_run_each || kind == Zero::kFraction || (s.needs_zero() && kind == Zero::kNone))) continue;
+      Stored found(s, kind, params);
+      std::vector<uint8_t> out(packed.size(), 0xee);
+      const lowbit_quantize_args args = quantize_args(shape, x.data(), find, find ? &found : &given, out.data());
+      lowbit_error error = {};
+      check(lowbit_quantize(&split.context, &args, &error) == LOWBIT_OK, split, error.message);
+      check(out == packed, split, find ? "codes of found parameters" : "codes of given parameters");
+      if (find) check(found.scale == given.scale, split, "scales");
+      if (find && kind != Zero::kNone) check(found.zero == given.zero, split, "zero points");
+    }
+    std::vector<float> back(x.size(), kNan);
+    const lowbit_dequantize_args args = dequantize_args(shape, &given, packed.data(), back.data());
+    lowbit_error error = {};
+    check(lowbit_dequantize(&split.context, &args, &error) == LOWBIT_OK, split, error.message);
+    check(same(back, values), split, "values");
+  }
+}
+
+std::vector<Zero> zeros(const Setting& s) {
+  if (!s.format->is_integer()) return {Zero::kNone};
+  if (s.needs_zero()) return {Zero::kInteger, Zero::kFraction};
+  return {Zero::kNone, Zero::kInteger, Zero::kFraction};
+}
 
 }  // namespace
 
@@ -238,224 +285,339 @@ TEST(range_of_nothing) {
   CHECK(same({low, high}, {0.0f, 0.0f}));
 }
 
-TEST(quantize_every_shape_format_and_split) {
+TEST(quantize_every_shape) {
   const std::vector<test::Split> splits = test::splits();
-  unsigned turn = 0;
+  const std::vector<Setting> settings = naive::settings();
+  size_t turn = 0;
   for (const Shape& shape : shapes()) {
-    const std::vector<float> x = data_for(shape, ++turn);
-    const Ranges ranges = naive_ranges(shape, x);
-    const size_t params = ranges.low.size();
-    const int rounds = x.size() > 20000 ? 2 : 16;
-    for (int round = 0; round < rounds; ++round) {
-      const int bits = (round + int(turn)) % 8 + 1;
-      const lowbit_format_info f = describe((round + int(turn / 3)) % 3 ? LOWBIT_INT(bits) : LOWBIT_UINT(bits));
-      const bool half = (round / 2 + int(turn)) % 2;
-      int convention = (round + int(turn)) % 5;
-      if (bits == 1 && (convention == LOWBIT_ABSMAX || convention == LOWBIT_NO_CLIP)) convention = LOWBIT_ASYMMETRIC;
-
-      std::vector<Params> p(params);
-      Stored given(params, half);
-      for (size_t i = 0; i < params; ++i) {
-        p[i] = naive_params(f, convention, half, ranges.low[i], ranges.high[i]);
-        given.set(i, p[i]);
-      }
-      std::vector<int> codes(x.size());
-      std::vector<float> values(x.size());
-      for (size_t i = 0; i < x.size(); ++i) {
-        const Params& own = p[size_t(shape.param(int64_t(i)))];
-        codes[i] = naive_code(x[i], own, f);
-        values[i] = float(codes[i] - own.zero) * own.scale;
-      }
-      const std::vector<uint8_t> packed = naive_packed(shape, codes, bits);
-      if (x.size() >= 1000) {  // the data reach both ends
-        CHECK(std::count(codes.begin(), codes.end(), f.qmin) > 0);
-        CHECK(std::count(codes.begin(), codes.end(), f.qmax) > 0);
-      }
-
-      Stored chosen(params, half);
-      CHECK_EQ(lowbit_choose_params(f.format, lowbit_convention(convention), given.type(), int64_t(params),
-                                    ranges.low.data(), ranges.high.data(), chosen.scale(), chosen.zero.data(), nullptr),
-               LOWBIT_OK);
-      for (size_t i = 0; i < params; ++i) CHECK(chosen.holds(i, p[i]));
-
-      for (const test::Split& split : splits) {
-        for (const int find : {0, 1}) {
-          if (find && !shape.one_run_each) continue;
-          Stored found(params, half);
-          std::vector<uint8_t> out(packed.size(), 0xee);
-          lowbit_quantize_args args = {};
-          args.struct_size = sizeof args;
-          args.format = f.format;
-          args.runs = shape.runs;
-          args.x = x.data();
-          args.find_params = find;
-          args.convention = lowbit_convention(convention);
-          args.scale_type = given.type();
-          args.scale = find ? found.scale() : given.scale();
-          args.zero_point = find ? found.zero.data() : given.zero.data();
-          args.codes = out.data();
-          lowbit_error error = {};
-          CHECK_EQ(lowbit_quantize(&split.context, &args, &error), LOWBIT_OK);
-          CHECK_EQ(std::string(error.message), std::string());
-          CHECK(out == packed);
-          for (size_t i = 0; find && i < params; ++i) CHECK(found.holds(i, p[i]));
-        }
-        std::vector<float> back(x.size(), kNan);
-        lowbit_dequantize_args args = {};
-        args.struct_size = sizeof args;
-        args.format = f.format;
-        args.runs = shape.runs;
-        args.codes = packed.data();
-        args.scale_type = given.type();
-        args.scale = given.scale();
-        args.zero_point = given.zero.data();
-        args.out = back.data();
-        CHECK_EQ(lowbit_dequantize(&split.context, &args, nullptr), LOWBIT_OK);
-        CHECK(same(back, values));
-      }
+    const std::vector<float> x = data_for(shape, unsigned(turn));
+    for (int round = 0; round < (x.size() > 20000 ? 3 : 16); ++round) {
+      const Setting& s = settings[turn++ * 97 % settings.size()];
+      const std::vector<Zero> kinds = zeros(s);
+      check_round_trip(shape, x, s, kinds[turn % kinds.size()], splits);
     }
   }
 }
 
-TEST(choose_params_extreme_ranges) {
-  const float extremes[] = {0.0f,   1e-45f,   1e-40f,   6e-8f, 3e-8f, 1e-5f,  1.0f,
-                            127.0f, 65504.0f, 65519.9f, 8e6f,  1e30f, FLT_MAX};
-  for (int index = 0; const char* name = lowbit_format_name(index); ++index) {
-    lowbit_format format = 0;
-    CHECK_EQ(lowbit_format_by_name(name, &format, nullptr), LOWBIT_OK);
-    const lowbit_format_info f = describe(format);
-    for (int convention = 0; convention < 5; ++convention) {
-      if (f.bits == 1 && (convention == LOWBIT_ABSMAX || convention == LOWBIT_NO_CLIP)) continue;
-      for (const bool half : {false, true}) {
-        for (const float low : extremes) {
-          for (const float high : extremes) {
-            for (const float sign : {-1.0f, 1.0f}) {
-              if (sign * low > high) continue;
-              const float from = sign * low;
-              const Params expected = naive_params(f, convention, half, from, high);
-              Stored stored(1, half);
-              const lowbit_status status =
-                  lowbit_choose_params(format, lowbit_convention(convention), stored.type(), 1, &from, &high,
-                                       stored.scale(), stored.zero.data(), nullptr);
-              CHECK_EQ(status == LOWBIT_OK, bool(std::isfinite(expected.scale)));
-              if (status == LOWBIT_OK) CHECK(stored.holds(0, expected));
-              if (status != LOWBIT_OK) CHECK_EQ(stored.zero[0], 0xee);  // nothing written
-            }
-          }
-        }
-      }
+TEST(quantize_every_setting) {
+  const std::vector<test::Split> splits = test::splits();
+  const Shape shape = groups(5, 70, 16);
+  const std::vector<float> x = data_for(shape, 11);
+  for (const Setting& s : naive::settings()) {
+    for (const Zero kind : zeros(s)) check_round_trip(shape, x, s, kind, splits);
+  }
+}
+
+// From 16 MiB of results on they are written past the caches. In pieces that are smaller, and with any number of
+// threads, they are the same.
+TEST(large_results_are_those_of_their_rows) {
+  struct Large {
+    lowbit_format format;
+    Shape shape;
+    bool find;
+  };
+  const Large larges[] = {{LOWBIT_INT(8), groups(17, 999999, 64), true},
+                          {LOWBIT_INT(7), per_row(19200, 1001), false},  // rows of whole bytes: 876 and no line
+                          {LOWBIT_UINT(8), groups(3, 6000000, 20001), true},
+                          {LOWBIT_FORMAT_BFLOAT16, per_row(2, 4200001), false}};
+  constexpr int kThreads[] = {1, 2, 3, 7};
+  std::vector<float> x(size_t{1001} * 19200);
+  const Shape pattern = {{1, 100003, 100003, 1, 1}, true};
+  const std::vector<float> some = data_for(pattern, 5);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = some[i % some.size()];
+  size_t turn = 0;
+  for (const Large& large : larges) {
+    const auto is_it = [&](const naive::Format& f) { return f.id == large.format; };
+    const naive::Format& f = *std::find_if(naive::formats().begin(), naive::formats().end(), is_it);
+    const Setting s = {&f, LOWBIT_ABSMAX, LOWBIT_FLOAT32, 1};
+    const Shape& shape = large.shape;
+    const size_t per_row = size_t(shape.per_row()), rows = size_t(shape.runs.rows);
+    const size_t bytes = row_bytes(shape, f.bits), length = size_t(shape.runs.row_length);
+    CHECK(rows * bytes >= size_t{16} << 20);
+    CHECK(size_t(shape.elements()) <= x.size());
+
+    // some rows at a time
+    Stored params(s, s.needs_zero() ? Zero::kInteger : Zero::kNone, size_t(shape.runs.params));
+    for (size_t i = 0; i < params.zero.size(); ++i) params.set(i, {0, 0.01f * float(i % 5 + 1), 0.0f, 128}, 128);
+    std::vector<uint8_t> expected(rows * bytes);
+    const size_t most = std::max<size_t>(1, rows / 7);
+    const lowbit_context alone = test::pool_context(nullptr, 1);
+    for (size_t row = 0; row < rows; row += most) {
+      const size_t count = std::min(most, rows - row);
+      Shape part = shape;
+      part.runs.rows = int64_t(count);
+      part.runs.params = int64_t(count * per_row);
+      lowbit_quantize_args args = quantize_args(part, &x[row * length], large.find, &params, &expected[row * bytes]);
+      args.scale = &params.scale[4 * row * per_row];
+      if (args.zero_point) args.zero_point = &params.zero[row * per_row];
+      CHECK_EQ(lowbit_quantize(&alone, &args, nullptr), LOWBIT_OK);
+    }
+
+    for (int i = 0; const char* isa = lowbit_available_isa(i); ++i, ++turn) {
+      const lowbit_context context = test::pool_context(isa, kThreads[turn % 4]);
+      Stored found = params;
+      std::fill(found.scale.begin(), found.scale.end(), uint8_t(large.find ? 0xee : 0));
+      if (!large.find) found.scale = params.scale;
+      std::vector<uint8_t> room(rows * bytes + 64, 0xee);
+      uint8_t* codes = room.data() + turn * f.code_bytes() % 64;  // any alignment
+      const lowbit_quantize_args args = quantize_args(shape, x.data(), large.find, &found, codes);
+      CHECK_EQ(lowbit_quantize(&context, &args, nullptr), LOWBIT_OK);
+      CHECK(std::memcmp(codes, expected.data(), expected.size()) == 0);
+      CHECK(found.scale == params.scale);
+      CHECK_EQ(codes[expected.size()], 0xee);
+      if (codes > room.data()) CHECK_EQ(codes[-1], 0xee);
     }
   }
 }
 
-TEST(choose_params_rounds_to_every_float16) {
-  // full at 2 bits: scale = absmax / 1.5; the neighbourhood of every float16 and of every midpoint
-  std::mt19937 random(5);
-  for (uint32_t half = 0; half < 0x7c00; ++half) {
-    const double a = half_value(uint16_t(half)), b = half == 0x7bff ? 65536.0 : double(half_value(uint16_t(half + 1)));
-    for (const double at : {a, (a + b) / 2, a + (b - a) * (random() % 1000) / 1000}) {
-      const float high = float(at * 1.5), low = 0.0f;
-      for (const float v : {high, std::nextafter(high, 0.0f), std::nextafter(high, kInf)}) {
-        const Params expected = naive_params(describe(LOWBIT_INT(2)), LOWBIT_FULL, true, low, v);
-        Stored stored(1, true);
-        const lowbit_status status = lowbit_choose_params(LOWBIT_INT(2), LOWBIT_FULL, LOWBIT_FLOAT16, 1, &low, &v,
-                                                          stored.scale(), nullptr, nullptr);
-        CHECK_EQ(status == LOWBIT_OK, bool(std::isfinite(expected.scale)));
-        if (status == LOWBIT_OK) CHECK_EQ(half_value(stored.scale16[0]), expected.scale);
-      }
+TEST(large_values_are_those_of_their_rows) {
+  constexpr int kThreads[] = {1, 2, 3, 7};
+  size_t turn = 0;
+  for (const lowbit_format format :
+       {LOWBIT_INT(3), LOWBIT_UINT(8), LOWBIT_FORMAT_FLOAT16, LOWBIT_FORMAT_NF4, LOWBIT_FORMAT_E3M2FN}) {
+    const auto is_it = [&](const naive::Format& f) { return f.id == format; };
+    const naive::Format& f = *std::find_if(naive::formats().begin(), naive::formats().end(), is_it);
+    const Setting s = {&f, LOWBIT_ABSMAX, LOWBIT_FLOAT32, 1};
+    const Shape shape = groups(43, 99999, 48);
+    const size_t per_row = size_t(shape.per_row()), bytes = row_bytes(shape, f.bits), length = 99999;
+    CHECK(shape.elements() * 4 >= int64_t{16} << 20);
+    Stored params(s, Zero::kNone, size_t(shape.runs.params));
+    for (size_t i = 0; i < params.zero.size(); ++i) params.set(i, {0, 0.01f * float(i % 5 + 1), 0.0f, 0}, 0);
+    std::vector<uint8_t> codes(43 * bytes);
+    std::mt19937 random(9);
+    for (uint8_t& code : codes) code = uint8_t(random());
+    std::vector<float> expected(43 * length);
+    const lowbit_context alone = test::pool_context(nullptr, 1);
+    for (size_t row = 0; row < 43; ++row) {
+      Shape part = groups(1, 99999, 48);
+      lowbit_dequantize_args args = dequantize_args(part, &params, &codes[row * bytes], &expected[row * length]);
+      args.scale = &params.scale[4 * row * per_row];
+      CHECK_EQ(lowbit_dequantize(&alone, &args, nullptr), LOWBIT_OK);
+    }
+    for (int i = 0; const char* isa = lowbit_available_isa(i); ++i, ++turn) {
+      const lowbit_context context = test::pool_context(isa, kThreads[turn % 4]);
+      std::vector<float> room(expected.size() + 16, -7.0f);
+      float* out = room.data() + turn % 16;
+      const lowbit_dequantize_args args = dequantize_args(shape, &params, codes.data(), out);
+      CHECK_EQ(lowbit_dequantize(&context, &args, nullptr), LOWBIT_OK);
+      CHECK(std::equal(expected.begin(), expected.end(), out, naive::same));
+      CHECK_EQ(out[expected.size()], -7.0f);
+      if (out > room.data()) CHECK_EQ(out[-1], -7.0f);
     }
   }
 }
 
-TEST(quantize_refuses) {
-  lowbit_context context;
-  CHECK_EQ(lowbit_context_init(&context, nullptr, nullptr), LOWBIT_OK);
-  float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, scale[8] = {1, 1, 1, 1, 1, 1, 1, 1};
-  uint8_t zero[8] = {}, codes[8];
-  lowbit_quantize_args good = {};
-  good.struct_size = sizeof good;
-  good.format = LOWBIT_INT(4);
-  good.runs = {2, 4, 2, 1, 4};
-  good.x = x;
-  good.convention = LOWBIT_ABSMAX;
-  good.scale_type = LOWBIT_FLOAT32;
-  good.scale = scale;
-  good.zero_point = zero;
-  good.codes = codes;
-  CHECK_EQ(lowbit_quantize(&context, &good, nullptr), LOWBIT_OK);
+namespace {
 
-  const auto refuse = [&](const char* says, auto change) {
-    lowbit_quantize_args bad = good;
+// Calls change(&args) on a copy that works, and expects the function to fail with `says`, having written nothing
+// (`written`: codes may have been).
+struct Refusal {
+  lowbit_context context = test::pool_context(nullptr, 1);
+  float x[512] = {};
+  float scale[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+  uint8_t zero[8] = {};
+  float fractions[8] = {};
+  uint8_t codes[1024] = {};
+  lowbit_quantize_args quantize = {};
+  lowbit_dequantize_args dequantize = {};
+
+  Refusal() {
+    for (int i = 0; i < 512; ++i) x[i] = float(i % 8 + 1);
+    quantize.struct_size = sizeof quantize;
+    dequantize.struct_size = sizeof dequantize;
+    quantize.format = dequantize.format = LOWBIT_INT(4);
+    quantize.runs = dequantize.runs = {2, 4, 2, 1, 4};
+    quantize.scale_type = dequantize.scale_type = LOWBIT_FLOAT32;
+    quantize.scale = scale;
+    quantize.zero_type = dequantize.zero_type = LOWBIT_INT8;
+    quantize.zero_point = zero;
+    quantize.codes = codes;
+    quantize.convention = LOWBIT_ABSMAX;
+    quantize.x = x;
+    dequantize.scale = scale;
+    dequantize.zero_point = zero;
+    dequantize.codes = codes;
+    dequantize.out = x;
+    CHECK_EQ(lowbit_quantize(&context, &quantize, nullptr), LOWBIT_OK);
+    CHECK_EQ(lowbit_dequantize(&context, &dequantize, nullptr), LOWBIT_OK);
+  }
+
+  template <typename Change>
+  void quantizing(lowbit_status status, const char* says, Change change, bool written = false) {
+    lowbit_quantize_args bad = quantize;
     change(&bad);
     lowbit_error error = {};
     std::memset(codes, 0xee, sizeof codes);
-    CHECK(lowbit_quantize(&context, &bad, &error) != LOWBIT_OK);
-    if (!std::strstr(error.message, says)) test::failed(__FILE__, __LINE__, std::string(says) + ": " + error.message);
-    CHECK_EQ(codes[0], 0xee);
-    for (float& s : scale) s = 1.0f;
-    std::memset(zero, 0, sizeof zero);
-  };
-  using Args = lowbit_quantize_args*;
-  refuse("args.struct_size: got 1", [](Args a) { a->struct_size = 1; });
-  refuse("format: got 99", [](Args a) { a->format = 99; });
-  refuse("scale_type: got 3", [](Args a) { a->scale_type = LOWBIT_INT8; });
-  refuse("args.x: got NULL", [](Args a) { a->x = nullptr; });
-  refuse("args.scale: got NULL", [](Args a) { a->scale = nullptr; });
-  refuse("args.codes: got NULL", [](Args a) { a->codes = nullptr; });
-  refuse("none below 0", [](Args a) { a->runs.rows = -1; });
-  refuse("at least 1", [](Args a) { a->runs.run = 0; });
-  refuse("at least 1", [](Args a) { a->runs.rows_per_param = 0; });
-  refuse("params = 3, expected 4", [](Args a) { a->runs.params = 3; });
-  refuse("rows_per_param = 4", [](Args a) { a->runs.rows_per_param = 4; });
-  refuse("2^56", [](Args a) { a->runs.rows = int64_t{1} << 40, a->runs.row_length = int64_t{1} << 40; });
-  refuse("2^56", [](Args a) { a->runs.rows = INT64_MAX, a->runs.row_length = 2; });
-  for (const float s : {0.0f, -0.0f, kNan, kInf, -kInf}) {
-    refuse("scale: got", [&](Args) { scale[3] = s; });
+    const lowbit_status got = lowbit_quantize(&context, &bad, &error);
+    expect(got, status, error, says);
+    if (!written) CHECK_EQ(codes[0], 0xee);
+    std::fill(scale, scale + 8, 1.0f);
+    std::fill(zero, zero + 8, uint8_t(0));
+    std::fill(fractions, fractions + 8, 0.0f);
   }
-  refuse("zero_point: got 8 at 1", [&](Args) { zero[1] = 8; });
-  refuse("convention: got 7", [](Args a) { a->find_params = 1, a->convention = lowbit_convention(7); });
-  refuse("absmax", [](Args a) { a->find_params = 1, a->format = LOWBIT_INT(1); });
-  refuse("zero_point: got NULL",
-         [](Args a) { a->find_params = 1, a->zero_point = nullptr, a->convention = LOWBIT_ASYMMETRIC; });
-  refuse("zero_point: got NULL",
-         [](Args a) { a->find_params = 1, a->zero_point = nullptr, a->format = LOWBIT_UINT(4); });
-  refuse("find_params needs", [](Args a) { a->find_params = 1, a->runs = {2, 4, 4, 2, 1}; });
+  template <typename Change>
+  void dequantizing(lowbit_status status, const char* says, Change change) {
+    lowbit_dequantize_args bad = dequantize;
+    change(&bad);
+    lowbit_error error = {};
+    x[0] = -7;
+    const lowbit_status got = lowbit_dequantize(&context, &bad, &error);
+    expect(got, status, error, says);
+    CHECK_EQ(x[0], -7.0f);
+  }
+  // Where both functions have the argument.
+  template <typename Change>
+  void both(lowbit_status status, const char* says, Change change) {
+    quantizing(status, says, [&](lowbit_quantize_args* a) { change(a); });
+    dequantizing(status, says, [&](lowbit_dequantize_args* a) { change(a); });
+  }
 
-  // a scale that float16 has no room for: the message says which
-  lowbit_quantize_args wide = good;
-  uint16_t half[4];
-  x[5] = 1e7f;
-  wide.find_params = 1;
-  wide.scale_type = LOWBIT_FLOAT16;
-  wide.scale = half;
+ private:
+  static void expect(lowbit_status got, lowbit_status status, const lowbit_error& error, const char* says) {
+    CHECK_EQ(got, status);
+    CHECK_EQ(error.status, status);
+    if (!std::strstr(error.message, says)) test::failed(__FILE__, __LINE__, std::string(says) + ": " + error.message);
+  }
+};
+
+constexpr lowbit_status kValue = LOWBIT_INVALID_VALUE, kType = LOWBIT_INVALID_TYPE;
+
+}  // namespace
+
+TEST(quantize_and_dequantize_refuse) {
+  Refusal refuse;
+  refuse.both(kValue, "args.struct_size: got 1, expected sizeof(lowbit_", [](auto* a) { a->struct_size = 1; });
+  refuse.both(kValue, "format: got 99", [](auto* a) { a->format = 99; });
+  refuse.both(kValue, "format: got 0", [](auto* a) { a->format = 0; });
+  refuse.both(kType, "scale_type: got 3", [](auto* a) { a->scale_type = LOWBIT_INT8; });
+  refuse.both(kType, "scale_type: got 0", [](auto* a) { a->scale_type = LOWBIT_NONE; });
+  refuse.both(kType, "scale_type: got 7", [](auto* a) { a->scale_type = LOWBIT_FLOAT8_E5M2; });
+  for (const float global : {-1.0f, kNan, kInf}) {
+    refuse.both(kValue, "global_scale: got", [=](auto* a) { a->global_scale = global; });
+  }
+  refuse.both(kType, "args.zero_type: got 4, expected 3 (LOWBIT_INT8)", [](auto* a) { a->zero_type = LOWBIT_UINT8; });
+  refuse.both(kType, "args.zero_type: got 3, expected 4 (LOWBIT_UINT8)", [](auto* a) { a->format = LOWBIT_UINT(4); });
+  refuse.both(kType, "args.zero_type: got 0", [](auto* a) { a->zero_type = LOWBIT_NONE; });
+  refuse.both(kType, "args.zero_type: got 2", [](auto* a) { a->zero_type = LOWBIT_FLOAT16; });
+  for (const lowbit_format f : {LOWBIT_FORMAT_NF4, LOWBIT_FORMAT_E4M3FN, LOWBIT_FORMAT_MXFP4}) {
+    refuse.both(kValue, "args.zero_point: given for format ", [=](auto* a) { a->format = f; });
+  }
+  refuse.quantizing(kValue, "args.x: got NULL", [](auto* a) { a->x = nullptr; });
+  refuse.dequantizing(kValue, "args.out: got NULL", [](auto* a) { a->out = nullptr; });
+  refuse.both(kValue, "args.scale: got NULL", [](auto* a) { a->scale = nullptr; });
+  refuse.both(kValue, "args.codes: got NULL", [](auto* a) { a->codes = nullptr; });
+  refuse.both(kValue, "none below 0", [](auto* a) { a->runs.rows = -1; });
+  refuse.both(kValue, "none below 0", [](auto* a) { a->runs.params = -1; });
+  refuse.both(kValue, "at least 1", [](auto* a) { a->runs.run = 0; });
+  refuse.both(kValue, "at least 1", [](auto* a) { a->runs.rows_per_param = 0; });
+  refuse.both(kValue, "at least 1", [](auto* a) { a->runs.params = 0; });
+  refuse.both(kValue, "params = 3, expected 4 or a divisor", [](auto* a) { a->runs.params = 3; });
+  refuse.both(kValue, "params = 8, expected 4 or a divisor", [](auto* a) { a->runs.params = 8; });
+  refuse.both(kValue, "params = 4, expected 2", [](auto* a) { a->runs.rows_per_param = 2; });
+  refuse.both(kValue, "2^56", [](auto* a) { a->runs.rows = int64_t{1} << 40, a->runs.row_length = int64_t{1} << 40; });
+  refuse.both(kValue, "2^56", [](auto* a) { a->runs.rows = INT64_MAX, a->runs.row_length = 2; });
+
   lowbit_error error;
-  CHECK_EQ(lowbit_quantize(&context, &wide, &error), LOWBIT_INVALID_VALUE);
-  CHECK(std::strstr(error.message, "parameter 2 does not fit scale_type float16"));
-  CHECK_EQ(lowbit_quantize(&context, nullptr, &error), LOWBIT_INVALID_VALUE);
-  CHECK_EQ(lowbit_quantize(nullptr, &good, &error), LOWBIT_INVALID_VALUE);
+  CHECK_EQ(lowbit_quantize(&refuse.context, nullptr, &error), kValue);
+  CHECK_EQ(lowbit_quantize(nullptr, &refuse.quantize, &error), kValue);
+  CHECK_EQ(lowbit_dequantize(&refuse.context, nullptr, &error), kValue);
+  CHECK_EQ(lowbit_dequantize(nullptr, &refuse.dequantize, &error), kValue);
 }
 
-TEST(formats_by_name_and_number) {
-  int count = 0;
-  for (; const char* name = lowbit_format_name(count); ++count) {
-    lowbit_format format = 0;
-    CHECK_EQ(lowbit_format_by_name(name, &format, nullptr), LOWBIT_OK);
-    const lowbit_format_info info = describe(format);
-    CHECK_EQ(std::string(info.name), std::string(name));
-    CHECK_EQ(std::string(name), (info.qmin < 0 ? "int" : "uint") + std::to_string(info.bits));
-    CHECK_EQ(info.qmax - info.qmin, (1 << info.bits) - 1);
-    CHECK_EQ(format, info.qmin < 0 ? LOWBIT_INT(info.bits) : LOWBIT_UINT(info.bits));
+TEST(quantize_refuses_parameters) {
+  Refusal refuse;
+  using Args = lowbit_quantize_args*;
+  // few parameters for many elements are checked before anything is written, others on the way
+  const auto few = [](Args a) { a->runs = {1, 512, 512, 1, 1}; };
+  const auto many = [](Args) {};
+  for (const float s : {0.0f, -0.0f, kNan, kInf, -kInf, -1.0f}) {
+    refuse.quantizing(
+        kValue, " at 3, expected finite values above 0", [&](Args a) { refuse.scale[3] = s, many(a); }, true);
+    refuse.quantizing(kValue, " at 0, expected finite values above 0", [&](Args a) { refuse.scale[0] = s, few(a); });
+    if (s == -1) continue;
+    refuse.quantizing(
+        kValue, "expected finite values other than 0",
+        [&](Args a) { refuse.scale[3] = s, a->convention = LOWBIT_SIGNED_MAX; }, true);
   }
-  CHECK_EQ(count, 16);
-  CHECK(lowbit_format_name(-1) == nullptr);
-  lowbit_format format = 0;
-  lowbit_error error;
-  CHECK_EQ(lowbit_format_by_name("int9", &format, &error), LOWBIT_INVALID_VALUE);
-  CHECK(std::strstr(error.message, "uint8") && std::strstr(error.message, "got \"int9\""));
-  CHECK_EQ(lowbit_format_by_name("", &format, &error), LOWBIT_INVALID_VALUE);
-  CHECK_EQ(lowbit_format_by_name(nullptr, &format, &error), LOWBIT_INVALID_VALUE);
-  lowbit_format_info info = {};
-  CHECK_EQ(lowbit_format_describe(LOWBIT_INT(4), &info, &error), LOWBIT_INVALID_VALUE);  // struct_size
-  info.struct_size = sizeof info;
-  CHECK_EQ(lowbit_format_describe(0, &info, &error), LOWBIT_INVALID_VALUE);
+  for (const uint8_t z : {uint8_t(8), uint8_t(247), uint8_t(127)}) {  // 247: -9
+    const std::string says = "zero_point: got " + std::to_string(int8_t(z)) + " at ";
+    refuse.quantizing(kValue, says.c_str(), [&](Args a) { refuse.zero[1] = z, many(a); }, true);
+    refuse.quantizing(kValue, says.c_str(), [&](Args a) { refuse.zero[0] = z, few(a); });
+  }
+  for (const float z : {kNan, kInf, -kInf}) {
+    refuse.quantizing(
+        kValue, "expected finite values around codes of int4",
+        [&](Args a) {
+          refuse.fractions[2] = z;
+          a->zero_type = LOWBIT_FLOAT32;
+          a->zero_point = refuse.fractions;
+        },
+        true);
+  }
+  // codes of scales that stand for no positive number: 0 and NaN in float8_e4m3fn, NaN in float8_e8m0fnu
+  const uint8_t zero_scales[8] = {56, 56, 0, 56}, nan_scales[8] = {56, 127, 56, 56}, powers[8] = {127, 127, 127, 255};
+  const auto scales = [](lowbit_type type, const uint8_t* s) {
+    return [=](Args a) { a->scale_type = type, a->scale = const_cast<uint8_t*>(s); };
+  };
+  refuse.quantizing(kValue, "scale: got 0 at 2", scales(LOWBIT_FLOAT8_E4M3FN, zero_scales), true);
+  refuse.quantizing(kValue, "nan at 1", scales(LOWBIT_FLOAT8_E4M3FN, nan_scales), true);
+  refuse.quantizing(kValue, "nan at 3", scales(LOWBIT_FLOAT8_E8M0FNU, powers), true);
+  // the product with the global scale counts
+  refuse.quantizing(
+      kValue, "scale: got 0 at 0", [&](Args a) { refuse.scale[0] = 1e-30f, a->global_scale = 1e-30f; }, true);
+  refuse.quantizing(
+      kValue, "scale: got inf at 1", [&](Args a) { refuse.scale[1] = 1e30f, a->global_scale = 1e30f; }, true);
+}
+
+TEST(quantize_refuses_to_find_parameters) {
+  Refusal refuse;
+  refuse.quantize.find_params = 1;
+  using Args = lowbit_quantize_args*;
+  refuse.quantizing(kValue, "convention: got 7", [](Args a) { a->convention = lowbit_convention(7); });
+  refuse.quantizing(kValue, "convention: got absmax for format int1", [](Args a) { a->format = LOWBIT_INT(1); });
+  refuse.quantizing(kValue, "convention: got full for format nf4", [](Args a) {
+    a->format = LOWBIT_FORMAT_NF4, a->zero_point = nullptr, a->convention = LOWBIT_FULL;
+  });
+  refuse.quantizing(kValue, "convention: got signed_max with scale_type float8_e8m0fnu",
+                    [](Args a) { a->scale_type = LOWBIT_FLOAT8_E8M0FNU, a->convention = LOWBIT_SIGNED_MAX; });
+  refuse.quantizing(kValue, "zero_point: got NULL",
+                    [](Args a) { a->zero_point = nullptr, a->convention = LOWBIT_ASYMMETRIC; });
+  refuse.quantizing(kValue, "zero_point: got NULL",
+                    [](Args a) { a->zero_point = nullptr, a->format = LOWBIT_UINT(4); });
+  refuse.quantizing(kType, "args.zero_type: got LOWBIT_FLOAT32 with find_params",
+                    [&](Args a) { a->zero_type = LOWBIT_FLOAT32, a->zero_point = refuse.fractions; });
+  refuse.quantizing(kValue, "find_params needs", [](Args a) { a->runs = {2, 4, 4, 2, 1}; });
+  refuse.quantizing(kValue, "find_params needs", [](Args a) { a->runs = {4, 4, 4, 1, 2}; });
+
+  // scales that their type has no room for: the message says which
+  refuse.x[5] = 1e7f;
+  refuse.quantizing(
+      kValue, "scale: that of parameter 2 does not fit scale_type float16",
+      [](Args a) { a->scale_type = LOWBIT_FLOAT16; }, true);
+  refuse.quantizing(
+      kValue, "scale: that of parameter 2 does not fit scale_type float8_e4m3fn",
+      [](Args a) { a->scale_type = LOWBIT_FLOAT8_E4M3FN; }, true);
+  for (float& v : refuse.x) v = FLT_MAX;
+  refuse.quantizing(
+      kValue, "scale: that of parameter 0 does not fit scale_type float32",
+      [](Args a) { a->format = LOWBIT_INT(1), a->convention = LOWBIT_FULL; }, true);
+}
+
+TEST(quantize_nothing) {
+  Refusal refuse;
+  for (const lowbit_runs& runs : {lowbit_runs{0, 4, 2, 1, 0}, lowbit_runs{3, 0, 1, 1, 0}, lowbit_runs{0, 0, 0, 0, 0}}) {
+    for (const int find : {0, 1}) {
+      lowbit_quantize_args args = refuse.quantize;
+      args.runs = runs;
+      args.find_params = find;
+      args.x = nullptr;
+      args.scale = args.codes = args.zero_point = nullptr;
+      CHECK_EQ(lowbit_quantize(&refuse.context, &args, nullptr), LOWBIT_OK);
+    }
+    lowbit_dequantize_args args = refuse.dequantize;
+    args.runs = runs;
+    args.codes = args.scale = args.zero_point = nullptr;
+    args.out = nullptr;
+    CHECK_EQ(lowbit_dequantize(&refuse.context, &args, nullptr), LOWBIT_OK);
+  }
 }

@@ -35,7 +35,7 @@ def matmul_int(
 
 def int8_numbers(numbers: npt.ArrayLike, steps: int) -> npt.NDArray[np.int8]:
     """Return what compute "int8" multiplies for a format's 4-bit numbers (float32): round(numbers * steps)."""
-    return np.rint(np.asarray(numbers).astype(f32) * f32(steps)).astype(np.int8)
+    return np.asarray(np.rint(np.asarray(numbers).astype(f32) * f32(steps)).astype(np.int8))
 
 
 def quantize_activations(
@@ -79,9 +79,10 @@ def matmul_int8(
 ) -> npt.NDArray[np.float32]:
     """Return activation(x @ W^T + bias), float32 (M, N), from 8-bit x and integer sums: compute "int8".
 
-    codes: integers; of 4-bit formats that are none int8_numbers, with their steps. x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
-    (M,). act_group_size: None for the weights' groups, -1 for whole rows, else a divisor or a multiple of group_size;
-    not looked at where x_scale is () or (M,). bias: (N,) float32.
+    x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
+    (M,). codes: integers; of 4-bit formats that are none int8_numbers, and their steps. act_group_size: None for the
+    weights' groups, -1 for whole rows, else a divisor or a multiple of group_size; not looked at where x_scale is () or
+    (M,). bias: (N,) float32.
     ValueError where neither group divides the other, and for groups of more than 65536 elements.
     """
     a = np.asarray(x_codes).astype(np.int64)
@@ -96,8 +97,9 @@ def matmul_int8(
     a_scale = np.broadcast_to(x_scale, (rows, group_count(k, act_group)))
     w_scale = _per_group(_scaled(scale, global_scale, steps), n, group_count(k, group_size))
     w_zero = _per_group(np.asarray(0 if zero_point is None else zero_point), n, group_count(k, group_size))
-    float_zeros = w_zero if w_zero.dtype.kind == "f" else None
-    if float_zeros is not None:
+    has_float_zeros = w_zero.dtype.kind == "f"
+    float_zeros = w_zero.astype(f32)
+    if has_float_zeros:
         w_zero = np.zeros(w_zero.shape, np.int64)
     if x_zero_point is not None:
         a = a - np.asarray(x_zero_point).astype(np.int64).reshape(-1, 1)
@@ -128,13 +130,13 @@ def matmul_int8(
                 y = acc if g < segment else y + acc
                 acc = np.zeros_like(y)
         # Float zero points: as many further segments, of up to SEGMENT groups each.
-        for g in range(count if float_zeros is not None else 0):
+        for g in range(count if has_float_zeros else 0):
             begin, end = g * group, min((g + 1) * group, k)
             weight_index, act_index = begin // weight_group, begin // act_group
             total = a[:, begin:end].sum(axis=1).astype(f32)[:, None]
             if several_scales:
                 total = total * a_scale[:, act_index, None]
-            factor = -(float_zeros[:, weight_index].astype(f32) * w_scale[:, weight_index])
+            factor = -(float_zeros[:, weight_index] * w_scale[:, weight_index])
             acc = fma(total, factor, acc)
             if (g + 1) % SEGMENT == 0 or g + 1 == count:
                 y = y + acc

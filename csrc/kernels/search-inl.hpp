@@ -239,10 +239,18 @@ void search_refine(const SearchRule& rule, const SearchUnit& unit, const float* 
 int search_best(const float* error) {
   Vec::F low = Vec::load(error);
   for (int lane = Vec::kLanes; lane < kCandidates; lane += Vec::kLanes) low = Vec::min(Vec::load(error + lane), low);
-  const float least = Vec::reduce_min(low);
-  int best = 0;
-  while (best < kCandidates - 1 && error[best] != least) ++best;
-  return best;
+  const Vec::F least = Vec::set(Vec::reduce_min(low));
+  float lanes[Vec::kLanes];
+  for (int i = 0; i < Vec::kLanes; ++i) lanes[i] = float(i);
+  const Vec::F first = Vec::load(lanes);
+  Vec::F best = Vec::set(float(kCandidates - 1));
+  for (int lane = 0; lane < kCandidates; lane += Vec::kLanes) {
+    const Vec::F index = Vec::add(first, Vec::set(float(lane)));
+    const Vec::F e = Vec::load(error + lane);
+    const Vec::F here = Vec::select(Vec::less(least, e), best, Vec::select(Vec::is_nan(e), best, index));
+    best = Vec::min(here, best);
+  }
+  return int(Vec::reduce_min(best));
 }
 
 #include "../isa/end.hpp"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,6 @@ from ._checks import Array, contiguous, floats, names, to_float32
 from ._formats import TYPES, Format, raw
 from ._layout import Layout
 from ._runtime import context
-
-if TYPE_CHECKING:
-    from .calibrate import Observer
 
 f32 = np.float32
 CALIBRATIONS = ("minmax", "percentile", "mse", "entropy", "absmean", "hqq")
@@ -67,14 +64,13 @@ Fill = Callable[[Array, Parameters], None]
 
 
 def make_fill(
-    calibrate: str | Observer, fmt: Format, layout: Layout, symmetric: bool, importance: Any, percentile: float
+    calibrate: Any, fmt: Format, layout: Layout, symmetric: bool, importance: Any, percentile: float
 ) -> Fill | None:
-    """The method, its arguments checked; None for "minmax"."""
+    """The method, which is no observer, its arguments checked; None for "minmax"."""
     if not isinstance(calibrate, str):
-        observed = calibrate.checked_params(fmt, layout)
-        return lambda _, to: _copy_params(observed, to)
+        raise TypeError(f"calibrate: {type(calibrate).__name__}, expected a string or an Observer")
     if calibrate not in CALIBRATIONS:
-        raise ValueError(f"calibrate: {calibrate!r}, expected {names(map(repr, CALIBRATIONS))} or an Observer")
+        raise ValueError(f"calibrate: {calibrate!r}, expected {names(map(repr, CALIBRATIONS))}")
     if importance is not None and calibrate != "mse":
         raise ValueError(f"importance: given with calibrate={calibrate!r}, expected calibrate='mse'")
     if calibrate in ("entropy", "hqq") and fmt.kind != "integer":
@@ -159,12 +155,6 @@ def _hqq(x: Array, to: Parameters) -> None:
         raise ValueError(
             f"zero_point: {np.abs(zero).max()} does not fit {to.zero_point.dtype}, expected float32 scales"
         )
-
-
-def _copy_params(observed: tuple[Array, Array | None], to: Parameters) -> None:
-    to.scale[...] = observed[0]
-    if to.zero_point is not None:
-        to.zero_point[...] = observed[1]
 
 
 # ---- percentiles ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._bits import unpack_rows
-from ._calibration import CONVENTIONS, Parameters, find_range, make_fill
+from ._calibration import CONVENTIONS, Fill, Parameters, find_range, make_fill
 from ._checks import Array, choice, contiguous, floats, names, to_float32
 from ._formats import TYPES, Format, find_format, raw
 from ._layout import Layout, make_layout
@@ -110,7 +110,9 @@ def quantize(
     check_block(fmt, layout)
     if isinstance(calibrate, Observer):
         symmetric, convention, scale_dtype = calibrate.settings_for(symmetric, convention, scale_dtype)
-    fill = make_fill(calibrate, fmt, layout, symmetric, importance, percentile)
+        fill: Fill | None = calibrate.fill_for(fmt, layout)
+    else:
+        fill = make_fill(calibrate, fmt, layout, symmetric, importance, percentile)
     if fill is not None and scale is not None:
         raise ValueError(f"calibrate: {calibrate!r} with scale, expected 'minmax': nothing is to be found")
     if convention is not None and not symmetric:

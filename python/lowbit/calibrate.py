@@ -15,6 +15,7 @@ from ._calibration import (
     BINS,
     CONVENTIONS,
     FIRST_KEPT,
+    Fill,
     Parameters,
     check_percentile,
     entropy_levels,
@@ -139,8 +140,8 @@ class Observer(ABC):
 
     # ---- what lowbit.quantize calls
 
-    def checked_params(self, format: Format, layout: Layout) -> tuple[Array, Array | None]:
-        """params(), if they are those of an array of this layout."""
+    def fill_for(self, format: Format, layout: Layout) -> Fill:
+        """params(), if they are those of an array of this layout, as a method of lowbit.quantize."""
         if format != self._format:
             raise ValueError(f"calibrate: an observer for {self.format}, expected one for {format.name}")
         axis = None if self.axis is None else self.axis % max(len(layout.shape), 1)
@@ -149,7 +150,13 @@ class Observer(ABC):
         params = self.params()
         if params[0].shape != layout.scale_shape:
             raise ValueError(f"calibrate: {params[0].size} scales along the axis, expected {layout.scale_shape[0]}")
-        return params
+
+        def fill(_: Array, to: Parameters) -> None:
+            to.scale[...] = params[0]
+            if to.zero_point is not None:
+                to.zero_point[...] = params[1]
+
+        return fill
 
     def settings_for(
         self, symmetric: bool, convention: str | None, scale_dtype: npt.DTypeLike | None

@@ -368,7 +368,7 @@ def test_errors():
     for bad in (-1, np.nan, np.inf):
         weights = np.ones(8, F32)
         weights[3] = bad
-        with pytest.raises(ValueError, match="importance: .* among the values, expected finite ones, at least 0"):
+        with pytest.raises(ValueError, match=r"importance: .* among the values, expected finite ones, at least 0"):
             quantize(importance=weights)
     with pytest.raises(ValueError, match="importance: given with calibrate='minmax', expected calibrate='mse'"):
         quantize(calibrate="minmax", importance=np.ones(8, F32))
@@ -380,5 +380,5 @@ def test_errors():
         quantize(calibrate=3)
     with pytest.raises(ValueError, match="signed_max with scale_type float8_e8m0fnu"):
         quantize(convention="signed_max", scale_dtype=E8M0)
-    with pytest.raises(ValueError, match="convention: .* with symmetric=False"):
+    with pytest.raises(ValueError, match=r"convention: .* with symmetric=False"):
         quantize(convention="full", symmetric=False)

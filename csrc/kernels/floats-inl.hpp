@@ -160,8 +160,9 @@ LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
   }
 }
 
-// Asks for what will be read after 8 KB, the chunk that ops works on next: the CPU's own prefetching stops between chunks.
-// A prefetch for each vector: as many at once as a chunk has lines would stall. Past the end of x it does nothing.
+// Asks for what will be read after 8 KB, the chunk that ops works on next: the CPU's own prefetching stops between
+// chunks. A prefetch for each vector: as many at once as a chunk has lines would stall. Past the end of x it does
+// nothing.
 LOWBIT_INLINE void prefetch_ahead(const float* x) { __builtin_prefetch(x + 2048, 0, 0); }
 
 template <class Code, class Encoder>

@@ -35,8 +35,8 @@ def cast(
         x: float32, float16, or one of ml_dtypes' bfloat16, float8_*, float6_*, float4_e2m1fn; any shape and strides.
         dtype: one of the same.
         saturate: of types of at most 8 bits: what is too large, infinity included, becomes the largest number.
-            False: it becomes infinity, or NaN where the type has none, or the largest number where it has neither, as ml_dtypes
-            has it. float16 and bfloat16 have infinity. A type without NaN turns NaN into a zero.
+            False: it becomes infinity, or NaN where the type has none, or the largest number where it has neither, as
+            ml_dtypes has it. float16 and bfloat16 have infinity. A type without NaN turns NaN into a zero.
         rounding: "nearest_even"; "stochastic": to one of the two neighbours, with probabilities that keep the mean;
             float8_e8m0fnu instead has "nearest_even" (a tie goes up), "up" and "down", as ONNX Cast has them.
         seed: 0 to 2^64 - 1 with rounding="stochastic": equal seeds give equal results, everywhere.

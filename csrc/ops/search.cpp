@@ -15,7 +15,8 @@
 namespace lowbit {
 namespace {
 
-constexpr int64_t kGroup = 128;  // up to so many elements one round will do (docs/numerics.md, "Calibration")
+constexpr int64_t kBuffer = 256;  // elements that are summed in float32, one after the other
+constexpr int64_t kGroup = 128;   // up to so many elements one round will do (docs/numerics.md, "Calibration")
 
 // ---- where candidates start ---------------------------------------------------------------------------------------
 
@@ -131,16 +132,13 @@ struct Job {
   const Kernels& kernels() const { return *context.kernels; }
 };
 
-constexpr int64_t kBuffer = 256;
-
 // Elements of a parameter in units of the search, and their weights.
 struct Buffer {
   alignas(64) float x[kBuffer], weights[kBuffer];
   int64_t n;
 
-  // At most `most`, and not more than fit.
   void load(const Job& job, Elements* elements, int64_t most, float factor) {
-    n = elements->fill(std::min(most, kBuffer), [&](int64_t to, int64_t at, int64_t count) {
+    n = elements->fill(most, [&](int64_t to, int64_t at, int64_t count) {
       std::memcpy(x + to, job.x + at, size_t(count) * sizeof(float));
       if (job.weights) copy_weights(job, to, at, count);
     });
@@ -194,15 +192,13 @@ class Parameter {
     out->clear();
     if (n_ <= kBuffer) return out->add(job_, pass, only_, c);
     double a[kCandidates] = {}, b[kCandidates] = {};
-    each_segment<Sums>(
+    each_segment<Sums, kBuffer>(
         job_.context, job_.map, p_, n_, parallel_, kCandidates,
         [&](Elements* elements, int64_t length, Sums* part) {
           Buffer buffer;
           part->clear();
-          for (int64_t left = length; left > 0; left -= buffer.n) {
-            buffer.load(job_, elements, left, factor_);
-            part->add(job_, pass, buffer, c);
-          }
+          buffer.load(job_, elements, length, factor_);
+          part->add(job_, pass, buffer, c);
         },
         [&](const Sums& part) {
           for (int k = 0; k < kCandidates; ++k) {
@@ -295,6 +291,11 @@ void search(Job* job, int64_t p, int64_t n, bool parallel, Plan* plan) {
     grid.low_factor = plan->factors[round].low;
     grid.high_factor = plan->factors[round].high;
     kernels.search_start(rule, unit, grid, &c);
+    if (round == 0 && !rule.has_zero) {  // then no result is worse than the range's scale
+      c.scale[kCandidates - 1] = unit.spare;
+      c.stored[kCandidates - 1] = unit.spare_stored;
+      c.inverse[kCandidates - 1] = 1.0f / unit.spare;
+    }
     parameter.sum(Pass::kFit, c, &sums);
     kernels.search_refine(rule, unit, sums.a, sums.b, &c);
     parameter.sum(Pass::kError, c, &sums);

@@ -186,7 +186,7 @@ def _rows(x: Array, layout: Layout) -> Iterator[tuple[Any, Array]]:
     elif layout.block_shape is not None:
         rows, columns = layout.block_shape
         for i, j in np.ndindex(*which.shape):
-            yield which[i, j], x[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns].reshape(1, -1)
+            yield which[i, j : j + 1], x[i * rows : (i + 1) * rows, j * columns : (j + 1) * columns].reshape(1, -1)
     elif layout.group_size is not None:
         group = min(layout.group_size, layout.row_length)
         whole = layout.row_length // group

@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float32]
 
 CANDIDATES = 64
 GROUP = 128  # up to so many elements are searched in one round
+SEGMENT = 256  # elements that are added in float32, one after the other
 MAGIC = f32(12582912.0)  # 1.5 * 2^23: what is added to it gets rounded to an integer
 
 
@@ -109,6 +110,8 @@ def _search(
                 c = Candidates(scale, stored, qmin - zero, qmax - zero)
             else:
                 scale, stored = usable(to, spare * global_scale * per_unit, spare)
+                if round_ == 0:  # then no result is worse than the range's scale
+                    scale[:, -1:], stored[:, -1:] = spare * global_scale * per_unit, spare
                 c = Candidates(scale, stored, np.full_like(scale, qmin), np.full_like(scale, qmax))
             cross, square = _fit(elements, weights, c, format)
             c = Candidates(*usable(cross / square, c.scale, c.stored), c.low, c.high)
@@ -201,7 +204,7 @@ def _values(x: Floats, c: Candidates, format: str) -> Floats:
 
 def _fit(x: Floats, weights: Floats | None, c: Candidates, format: str) -> tuple[Floats, Floats]:
     """Sums of w x q and of w q^2 over the elements, in ascending order."""
-    parts, w = segments(x), None if weights is None else segments(weights)
+    parts, w = segments(x, SEGMENT), None if weights is None else segments(weights, SEGMENT)
     cross = np.zeros((*parts.shape[:2], CANDIDATES), f32)
     square = np.zeros_like(cross)
     wide = Candidates(*(part[:, None, :] for part in c))
@@ -215,7 +218,7 @@ def _fit(x: Floats, weights: Floats | None, c: Candidates, format: str) -> tuple
 
 def _errors(x: Floats, weights: Floats | None, c: Candidates, format: str) -> Floats:
     """Sums of w (x - q scale)^2."""
-    parts, w = segments(x), None if weights is None else segments(weights)
+    parts, w = segments(x, SEGMENT), None if weights is None else segments(weights, SEGMENT)
     error = np.zeros((*parts.shape[:2], CANDIDATES), f32)
     wide = Candidates(*(part[:, None, :] for part in c))
     for i in range(parts.shape[2]):

@@ -18,9 +18,9 @@ def lane_sum(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return lanes[..., 0]
 
 
-def segments(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The last axis cut into segments: (..., segments, SEGMENT or the length of x), the last one filled up with 0."""
-    length = min(SEGMENT, x.shape[-1])
+def segments(x: npt.NDArray[np.float32], length: int = SEGMENT) -> npt.NDArray[np.float32]:
+    """The last axis cut into segments: (..., segments, at most length), the last one filled up with 0."""
+    length = min(length, x.shape[-1])
     count = -(-x.shape[-1] // length)
     padding = [(0, 0)] * (x.ndim - 1) + [(0, count * length - x.shape[-1])]
     return np.pad(x, padding).reshape(*x.shape[:-1], count, length)

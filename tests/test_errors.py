@@ -115,7 +115,7 @@ CASES = {
     "format of a wrong type": (
         lambda: lb.quantize(X, "int8", calibrate=3),
         TypeError,
-        ["calibrate: ", "int", "'minmax'"],
+        ["calibrate: ", "int", "Observer"],
     ),
     "activation of a wrong type": (
         lambda: lb.matmul(X, PACKED, activation=max),

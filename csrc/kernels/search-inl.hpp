@@ -237,8 +237,8 @@ void search_refine(const SearchRule& rule, const SearchUnit& unit, const float* 
 }
 
 int search_best(const float* error) {
-  Vec::F low = Vec::load(error);
-  for (int lane = Vec::kLanes; lane < kCandidates; lane += Vec::kLanes) low = Vec::min(Vec::load(error + lane), low);
+  Vec::F low = Vec::set(__builtin_inff());  // an error that is NaN is passed over
+  for (int lane = 0; lane < kCandidates; lane += Vec::kLanes) low = Vec::min(Vec::load(error + lane), low);
   const Vec::F least = Vec::set(Vec::reduce_min(low));
   float lanes[Vec::kLanes];
   for (int i = 0; i < Vec::kLanes; ++i) lanes[i] = float(i);

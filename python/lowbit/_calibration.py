@@ -71,8 +71,6 @@ def make_fill(
         raise TypeError(f"calibrate: {type(calibrate).__name__}, expected a string or an Observer")
     if calibrate not in CALIBRATIONS:
         raise ValueError(f"calibrate: {calibrate!r}, expected {names(map(repr, CALIBRATIONS))}")
-    if importance is not None and calibrate != "mse":
-        raise ValueError(f"importance: given with calibrate={calibrate!r}, expected calibrate='mse'")
     if calibrate in ("entropy", "hqq") and fmt.kind != "integer":
         raise ValueError(f"calibrate: {calibrate!r} for {fmt.name}, expected a format of integers")
     if calibrate == "absmean" and not symmetric:
@@ -157,6 +155,11 @@ def _hqq(x: Array, to: Parameters) -> None:
         )
 
 
+def clipped(ends: tuple[Array, Array], limit: Array) -> tuple[Array, Array]:
+    """(low, high) within [-limit, limit]."""
+    return np.clip(ends[0], -limit, limit), np.clip(ends[1], -limit, limit)
+
+
 # ---- percentiles ----------------------------------------------------------------------------------------------------
 
 
@@ -166,11 +169,11 @@ def _percentile(share: float, symmetric: bool) -> Fill:
         for which, rows in _rows(x, to.layout):
             if symmetric:
                 (limit,) = quantiles(np.abs(rows), (share,))
-                least, most = -limit, limit
+                ends = clipped((low.reshape(-1)[which], high.reshape(-1)[which]), limit)
             else:
                 least, most = quantiles(rows, (1 - share, share))
-            low.reshape(-1)[which] = np.maximum(low.reshape(-1)[which], least)
-            high.reshape(-1)[which] = np.minimum(high.reshape(-1)[which], most)
+                ends = least, most
+            low.reshape(-1)[which], high.reshape(-1)[which] = ends
         to.choose(low, high)
 
     return fill
@@ -235,7 +238,7 @@ def _entropy(x: Array, to: Parameters) -> None:
         limit = np.empty_like(most)
         for which, part, layout in _blocks(x, to.layout):
             limit.reshape(-1)[which] = _entropy_limits(part, layout, most.reshape(-1)[which], to.format)
-        low, high = np.maximum(low, -limit), np.minimum(high, limit)
+        low, high = clipped((low, high), limit)
     to.choose(low, high)
 
 

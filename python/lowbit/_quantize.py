@@ -108,6 +108,8 @@ def quantize(
     default_group = fmt.group_size if axis is None and block_shape is None else None
     layout = make_layout(array.shape, axis, default_group if group_size is None else group_size, block_shape)
     check_block(fmt, layout)
+    if importance is not None and calibrate != "mse":
+        raise ValueError(f"importance: given with calibrate={calibrate!r}, expected calibrate='mse'")
     if isinstance(calibrate, Observer):
         symmetric, convention, scale_dtype = calibrate.settings_for(symmetric, convention, scale_dtype)
         fill: Fill | None = calibrate.fill_for(fmt, layout)

@@ -18,6 +18,7 @@ from ._calibration import (
     Fill,
     Parameters,
     check_percentile,
+    clipped,
     entropy_levels,
     find_range,
     search_fill,
@@ -28,6 +29,7 @@ from ._layout import Layout, make_layout
 from ._runtime import context
 
 f32 = np.float32
+TINY = np.finfo(f32).smallest_subnormal
 LEAST_EXPONENT = -126  # of a bin's width, so that its inverse is a float32
 
 
@@ -170,7 +172,7 @@ class Observer(ABC):
             raise ValueError(
                 f"scale_dtype: {np.dtype(scale_dtype)} with an observer's {self.scale_dtype}, expected None"
             )
-        return self.symmetric, self.convention, self.scale_dtype
+        return self.symmetric, self._convention() if self.symmetric else None, self.scale_dtype
 
     # ---- what kinds of observers differ in
 
@@ -352,17 +354,15 @@ class HistogramObserver(Observer):
         h = self.histogram
         if self.method == "mse":
             return self._covered(*self.params())
+        share, shape = self.percentile / 100, self._shape or ()
         if self.method == "entropy":
             limit = h.entropy_limits(entropy_levels(self._format))
-            low, high = -limit, limit
+            low, high = clipped(_ends_or_zero(h.low, h.high), limit)
         elif self.symmetric:
-            limit = h.quantile(self.percentile / 100, absolute=True)
-            low, high = -limit, limit
+            low, high = clipped(_ends_or_zero(h.low, h.high), h.quantile(share, absolute=True))
         else:
-            low, high = h.quantile(1 - self.percentile / 100), h.quantile(self.percentile / 100)
-        ends = _ends_or_zero(h.low, h.high)
-        shape = self._shape or ()
-        return np.maximum(ends[0], low).reshape(shape), np.minimum(ends[1], high).reshape(shape)
+            low, high = h.quantile(1 - share), h.quantile(share)
+        return low.reshape(shape), high.reshape(shape)
 
     def _fill(self, to: Parameters) -> None:
         if self.method != "mse":
@@ -416,7 +416,8 @@ class Histogram:
     def update(self, x: Array, layout: Layout) -> None:
         """X: float32, contiguous; its layout always has the same number of scales."""
         low, high = (ends.reshape(-1) for ends in _finite_ends(x, layout))
-        _, exponents = np.frexp(np.where(low <= high, np.maximum(-low, high), f32(0)))
+        most = np.where(low <= high, np.maximum(-low, high), f32(0))
+        _, exponents = np.frexp(np.maximum(most, TINY))
         needed = np.maximum(exponents - self.bins.bit_length() + 1, LEAST_EXPONENT).astype(np.int32)
         self._make_room(needed, low, high)
         if x.size:

@@ -1,5 +1,6 @@
 """Any array layout: the same as for a contiguous copy, or an error that names the argument. By hypothesis."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from helpers import F16, F32, assert_same, reference_quantize
@@ -170,6 +171,23 @@ def test_matmul_int(isa, data):
 def test_weights_in_any_layout(isa, data):
     w = data.draw(views(np.int8, ndim=2))
     assert_same(lb.pack_weights(w).unpack(), plain(w))
+
+
+@quickly
+@given(st.data())
+def test_weights_of_floats_in_any_layout(isa, data):
+    """Codes and scales of types that numpy does not have, as views."""
+    codes = data.draw(views(np.uint8, ndim=2, low=0, high=120)).view(ml_dtypes.float8_e4m3fn)
+    n, k = codes.shape
+    spaced = np.random.default_rng(6).uniform(0.5, 2, (2 * n, 2 * -(-k // 3))).astype(ml_dtypes.bfloat16)
+    scale = spaced[::-2, 1::2]
+    keywords = {"format": "float8_e4m3fn", "shape": (n, k), "group_size": 3}
+    packed = lb.pack_weights(lb.QuantizedArray(codes, scale, **keywords))
+    want = lb.pack_weights(lb.QuantizedArray(plain(codes), plain(scale), **keywords))
+    x = np.random.default_rng(7).standard_normal((2, k)).astype(F32)
+    assert_same(packed.unpack().codes.view(np.uint8), plain(codes).view(np.uint8))
+    assert_same(packed.unpack().scale.view(np.uint16), plain(scale).view(np.uint16))
+    assert_same(lb.matmul(x, packed), lb.matmul(x, want))
 
 
 @quickly

@@ -93,7 +93,8 @@ TEST(float_zero_points) {
           check_case({weights(format, m == 1 ? 17 : 37, group == 0 ? 64 * m : 131, group, kScaleTypes[seed % 5],
                               seed % 2 ? 0.0f : 1.5f, zero_type),
                       m, group == 0 && act > 0 ? -1 : act, compute},
-                     ++seed);
+                     seed);
+          ++seed;
         }
       }
     }

@@ -142,6 +142,7 @@ struct PrepareRow {
   int64_t group, group_padded;  // kernel groups: k values, and with padding to whole steps
   int64_t step;                 // of the code layout; the last group is padded to it
   int64_t act_group;            // prepare_float: k values that share a scale
+  int term;                     // prepare_float: 0: the codes; 1: what they leave of x, in steps of scale / 254
   uint8_t* a;                   // out: the prepared row
   int32_t* sums;                // out: per kernel group
   float* act_scale;             // prepare_float, out: per activation group
@@ -151,8 +152,11 @@ struct FinishRow {
   int64_t n;
   float act_scale;  // multiplied in when has_act_scale
   int has_act_scale;
-  const float* bias;  // or null
-  int activation;     // lowbit_activation
+  const float* second;     // sums of the second term of int8x2, or null
+  float second_act_scale;  // of them, likewise
+  const float* bias;       // or null
+  int activation;          // lowbit_activation
+  const float* residual;   // or null; may be what the result is written to
 };
 
 // Integer result of a row of one-group products: s - b_zero[j] * a_sum - a_zero * (column_sum[j] - k * b_zero[j]).
@@ -287,7 +291,7 @@ struct Kernels {
   void (*correct_row)(int32_t* s, const CorrectRow& row);
   // y = fma(float(s), scale[j], +0)
   void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
-  // y = activation(x * act_scale + bias), each step rounded.
+  // y = activation(x * act_scale + second * second_act_scale + bias) + residual, each step rounded, in this order.
   void (*finish_row)(const float* x, const FinishRow& row, float* y);
 
   // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.

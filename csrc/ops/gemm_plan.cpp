@@ -62,6 +62,11 @@ void choose_scales(const Layout& l, bool is_float, Plan* p) {
   p->decode_scales = !readable || p->scale_type.global_scale != 1.0f || p->float_zeros;
 }
 
+lowbit_status fail_too_many(int64_t m, int64_t k, lowbit_error* error) {
+  return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
+              static_cast<long long>(m), static_cast<long long>(k));
+}
+
 }  // namespace
 
 lowbit_status make_plan(const Context& context, const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
@@ -76,10 +81,12 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   if (is_float) {
     p->path = Path::kFloat;
     p->groups = 0;
+    p->terms = 1;
   } else {
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
+    p->terms = o.compute == LOWBIT_COMPUTE_INT8X2 ? 2 : 1;
     const bool one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
-    if (l.bits < 8 && o.m <= kGemvRows && !o.column_sums) {
+    if (l.bits < 8 && o.m <= kGemvRows / p->terms && !o.column_sums) {
       p->path = Path::kGemv;
     } else {
       p->path = one ? Path::kCodes : Path::kGroups;
@@ -99,7 +106,10 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     p->ones = o.column_sums;
   }
 
-  const int64_t rows = o.m + p->ones;
+  // more than any buffer: rows and their bytes fit int64
+  if (o.m > int64_t{1} << 46) return fail_too_many(o.m, l.k, error);
+  p->rows = o.m * p->terms;
+  const int64_t rows = p->rows + p->ones;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
   int64_t widest = p->path == Path::kCodes ? 4 : 2;
   if (p->path == Path::kGemv) widest = 4;
@@ -107,15 +117,15 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->column_blocks = ceil_div(l.panels, p->block_panels);
 
   int64_t work = 0;
-  if (!multiply(&work, o.m, l.n) || !multiply(&work, work, std::max<int64_t>(l.k, 1))) work = INT64_MAX;
+  if (!multiply(&work, p->rows, l.n) || !multiply(&work, work, std::max<int64_t>(l.k, 1))) work = INT64_MAX;
   p->max_threads = int(std::clamp<int64_t>(work / kWorkPerThread, 1, context.max_threads));
   // Four tasks for each thread even out a slow one; rows are cut only where columns are too few.
   const int64_t wanted = p->max_threads == 1 ? 1 : 4 * int64_t(p->max_threads);
-  const int64_t most_row_blocks = std::max<int64_t>(1, o.m / kRowChunk);
+  const int64_t most_row_blocks = std::max<int64_t>(1, p->rows / kRowChunk);
   p->row_blocks = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(p->column_blocks, 1)), 1, most_row_blocks);
-  p->rows_per_task = round_up(ceil_div(std::max<int64_t>(o.m, 1), p->row_blocks), kRowChunk);
+  p->rows_per_task = round_up(ceil_div(std::max<int64_t>(p->rows, 1), p->row_blocks), kRowChunk);
   if (is_float) p->rows_per_task = std::min<int64_t>(p->rows_per_task, 480);  // sums of a task: 60 KB
-  p->row_blocks = ceil_div(std::max<int64_t>(o.m, 1), p->rows_per_task);
+  p->row_blocks = ceil_div(std::max<int64_t>(p->rows, 1), p->rows_per_task);
 
   int64_t size = 0;
   const auto take = [&](int64_t bytes) {
@@ -127,8 +137,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
   if (!multiply(&a_bytes, rows, p->a_stride + (2 * p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
-                static_cast<long long>(o.m), static_cast<long long>(l.k));
+    return fail_too_many(o.m, l.k, error);
   }
   p->a_offset = take(rows * p->a_stride);
   p->sums_offset = take(is_float ? 0 : rows * p->groups * 4);
@@ -142,7 +151,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->scale_offset = take(p->decode_scales ? l.groups * columns * 4 : 0);
   p->zero_offset = take(p->float_zeros ? (is_float ? l.groups : p->groups) * columns * 4 : 0);
   p->c_offset = take((is_float ? p->rows_per_task : kRowChunk + 1) * columns * 4);
-  p->thread_stride = size;
+  p->thread_stride = std::max(size, round_up(o.decode_x && !is_float ? l.k * 4 : 0, LOWBIT_ALIGNMENT));
   p->size = p->thread_offset + p->thread_stride * p->max_threads;
   return LOWBIT_OK;
 }

@@ -38,6 +38,15 @@ void sum_activations(const Product& p, int64_t row) {
   }
 }
 
+// A row of float x as float32: itself, or decoded to `buffer`.
+const float* float_row(const Product& p, int64_t row, void* buffer) {
+  const FloatFormat* const half = float_format(p.x_type);
+  if (!half) return static_cast<const float*>(p.x) + row * p.ldx;
+  float* const x = static_cast<float*>(buffer);
+  p.context.kernels->decode_floats(static_cast<const uint16_t*>(p.x) + row * p.ldx, p.plan.k, *half, x);
+  return x;
+}
+
 // Activations with a uint8 code are shifted to int8; their zero point goes along.
 int32_t x_zero_of(const Product& p, int64_t row) {
   const int32_t zero = p.x_zero ? p.x_zero[p.x_zero_count == 1 ? 0 : row] : 0;
@@ -47,13 +56,16 @@ int32_t x_zero_of(const Product& p, int64_t row) {
 void prepare_rows(const Product& p) {
   const Kernels& kernels = *p.context.kernels;
   const Plan& plan = p.plan;
-  const auto prepare = [&](int64_t row) {
+  // x_row: counted in x; behind them the row of ones. slice: the thread's workspace.
+  const auto prepare = [&](int64_t x_row, uint8_t* slice) {
     if (plan.path == Path::kFloat) {
-      if (plan.k > 0) {
-        std::memcpy(prepared_row(p, row), static_cast<const float*>(p.x) + row * p.ldx, size_t(plan.k) * 4);
-      }
+      uint8_t* const to = prepared_row(p, x_row);
+      if (plan.k == 0) return;
+      const float* const x = float_row(p, x_row, to);
+      if (!float_format(p.x_type)) std::memcpy(to, x, size_t(plan.k) * 4);
       return;
     }
+    const int64_t row = x_row * plan.terms;
     if (plan.k == 0) {
       std::memset(sums_row(p, row), 0, size_t(plan.groups) * 4);
       return;
@@ -66,7 +78,7 @@ void prepare_rows(const Product& p) {
     to.act_group = plan.act_group;
     to.a = prepared_row(p, row);
     to.sums = sums_row(p, row);
-    if (row == plan.m) {  // the row of ones
+    if (x_row == plan.m) {  // the row of ones
       std::memset(to.a, 0, size_t(plan.a_stride));
       int8_t ones[256];
       std::memset(ones, 1, sizeof ones);
@@ -79,20 +91,26 @@ void prepare_rows(const Product& p) {
         to.a += 256 * kernels.bytes_per_k;
       }
       *sums_row(p, row) = int32_t(uint32_t(plan.k));
-    } else if (p.x_type == LOWBIT_FLOAT32) {
-      to.act_scale = act_scale_row(p, row);
-      kernels.prepare_float(static_cast<const float*>(p.x) + row * p.ldx, to);
+    } else if (p.x_type != LOWBIT_INT8 && p.x_type != LOWBIT_UINT8) {
+      const float* const x = float_row(p, x_row, slice);
+      for (to.term = 0; to.term < plan.terms; ++to.term) {
+        to.a = prepared_row(p, row + to.term);
+        to.sums = sums_row(p, row + to.term);
+        to.act_scale = act_scale_row(p, row + to.term);
+        kernels.prepare_float(x, to);
+      }
     } else {
       kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
     }
-    if (plan.float_zeros) sum_activations(p, row);
+    for (int term = 0; plan.float_zeros && term < plan.terms; ++term) sum_activations(p, row + term);
   };
   Context context = p.context;
   context.max_threads = plan.max_threads;
   constexpr int64_t kRows = 4;
   const int64_t rows = plan.m + plan.ones;
-  parallel_for(context, ceil_div(rows, kRows), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin * kRows; row < std::min(rows, end * kRows); ++row) prepare(row);
+  parallel_for(context, ceil_div(rows, kRows), [&](int64_t begin, int64_t end, int thread_id) {
+    uint8_t* const slice = p.workspace + plan.thread_offset + thread_id * plan.thread_stride;
+    for (int64_t row = begin * kRows; row < std::min(rows, end * kRows); ++row) prepare(row, slice);
   });
 }
 
@@ -202,17 +220,47 @@ void set_rows(const Product& p, int64_t row, int64_t rows, GemmBlock* g) {
   }
 }
 
-// Scale of the whole row, multiplied in after the sum.
-void finish_float(const Product& p, int64_t row, const Columns& c, const float* sum) {
+// From the sums of a prepared row, and of its second term, which are `ld` apart, to a row of the result. What is no
+// float32 passes through the stack, a piece at a time.
+void finish_float(const Product& p, int64_t row, const Columns& c, const float* sums, int64_t ld) {
+  constexpr int64_t kPiece = 4 * kPanel;
+  const Kernels& kernels = *p.context.kernels;
+  const int64_t x_row = row / p.plan.terms;
+  const bool two = p.plan.terms == 2;
+  const FloatFormat* const half_residual = float_format(p.residual_type);
+  const FloatFormat* const half_out = float_format(p.out_type);
   FinishRow f = {};
-  f.n = c.n;
   f.has_act_scale = p.plan.path != Path::kFloat && !p.plan.act_in_sum;
   if (f.has_act_scale) {
-    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : row] : *act_scale_row(p, row);
+    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : x_row] : *act_scale_row(p, row);
+    if (two) f.second_act_scale = *act_scale_row(p, row + 1);
   }
-  f.bias = p.bias ? p.bias + c.first : nullptr;
   f.activation = p.activation;
-  p.context.kernels->finish_row(sum, f, static_cast<float*>(p.out) + row * p.ldout + c.first);
+  for (int64_t j = 0; j < c.n; j += kPiece) {
+    const int64_t column = c.first + j, at = x_row * p.ldout + column, from = x_row * p.ldresidual + column;
+    float residual[kPiece], result[kPiece];
+    f.n = std::min(kPiece, c.n - j);
+    f.second = two ? sums + ld + j : nullptr;
+    f.bias = p.bias ? p.bias + column : nullptr;
+    if (half_residual && p.residual) {
+      kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + from, f.n, *half_residual, residual);
+      f.residual = residual;
+    } else if (p.residual) {
+      f.residual = static_cast<const float*>(p.residual) + from;
+    }
+    if (p.out_type == LOWBIT_FLOAT32) {
+      kernels.finish_row(sums + j, f, static_cast<float*>(p.out) + at);
+      continue;
+    }
+    kernels.finish_row(sums + j, f, result);
+    if (half_out) {
+      const Rounding nearest = {Rounding::kNearest, 0, 0, 0};
+      kernels.encode_floats(result, f.n, *half_out, nearest, static_cast<uint16_t*>(p.out) + at);
+    } else {
+      kernels.quantize_runs(result, f.n, f.n, &p.out_scale, &p.out_zero, 0, p.out_format->coder,
+                            static_cast<uint8_t*>(p.out) + at);
+    }
+  }
 }
 
 // Path::kCodes: int32 sums, corrected for zero points, are the result or are scaled to it.
@@ -252,7 +300,7 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     }
   }
   if (p.plan.ones) {
-    set_rows(p, p.plan.m, 1, &g);
+    set_rows(p, p.plan.rows, 1, &g);
     kernels.gemm_codes(g);
     std::memcpy(column_sum, sums, size_t(width) * 4);
   }
@@ -261,24 +309,27 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     const int64_t rows = std::min(kRowChunk, row_end - first);
     set_rows(p, first, rows, &g);
     kernels.gemm_codes(g);
+    float scaled[2 * kMostColumns];
     for (int64_t r = 0; r < rows; ++r) {
       int32_t* s = sums + r * width;
       if (correct) {
         CorrectRow row = {};
         row.n = c.n;
         row.a_sum = *sums_row(p, first + r);
-        row.a_zero = p.x_type == LOWBIT_FLOAT32 ? 0 : x_zero_of(p, first + r);
+        row.a_zero = x_zero_of(p, first + r);
         row.b_zero = zero;
         row.column_sum = column_sum;
         row.k = p.plan.k;
         kernels.correct_row(s, row);
       }
       if (p.integer_result) {
-        std::memcpy(static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first, s, size_t(c.n) * 4);
+        int32_t* const out = static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first;
+        for (int64_t j = 0; p.accumulate && j < c.n; ++j) s[j] = int32_t(uint32_t(s[j]) + uint32_t(out[j]));
+        std::memcpy(out, s, size_t(c.n) * 4);
       } else {
-        float scaled[kMostColumns];
-        kernels.scale_row(s, c.n, scale, scaled);
-        finish_float(p, first + r, c, scaled);
+        const int term = int(r % p.plan.terms), last = p.plan.terms - 1;
+        kernels.scale_row(s, c.n, scale, scaled + term * kMostColumns);
+        if (term == last) finish_float(p, first + r - last, c, scaled, kMostColumns);
       }
     }
   }
@@ -336,7 +387,7 @@ void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t 
     set_rows(p, first, rows, &g);
     gemm(g);
     if (zeros) subtract_zeros(p, zeros, c.panels, first, rows, sums);
-    for (int64_t r = 0; r < rows; ++r) finish_float(p, first + r, c, sums + r * g.ldc);
+    for (int64_t r = 0; r < rows; r += p.plan.terms) finish_float(p, first + r, c, sums + r * g.ldc, g.ldc);
   }
 }
 
@@ -364,7 +415,7 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     kernels.gemm_float(g);
     k = b.k_end;
   } while (k < p.plan.k);
-  for (int64_t r = 0; r < g.rows; ++r) finish_float(p, row_begin + r, c, g.c + r * g.ldc);
+  for (int64_t r = 0; r < g.rows; ++r) finish_float(p, row_begin + r, c, g.c + r * g.ldc, g.ldc);
 }
 
 }  // namespace
@@ -392,7 +443,7 @@ void run(const Product& p) {
       c.first = c.panel * kPanel;
       c.n = std::min(plan.n - c.first, c.panels * kPanel);
       const int64_t row = task % plan.row_blocks * plan.rows_per_task;
-      const int64_t row_end = std::min(plan.m, row + plan.rows_per_task);
+      const int64_t row_end = std::min(plan.rows, row + plan.rows_per_task);
       switch (plan.path) {
         case Path::kCodes: codes_task(p, c, row, row_end, slice); break;
         case Path::kFloat: float_task(p, c, row, row_end, slice); break;

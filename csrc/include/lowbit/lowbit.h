@@ -416,18 +416,19 @@ typedef enum lowbit_activation {
 } lowbit_activation;
 
 typedef enum lowbit_compute {
-  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group; for formats of
-                                integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
-  LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
+  LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
+                                 integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
+  LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */
+  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: about 15 bits, half as fast */
 } lowbit_compute;
 
-/* out (m, n) = activation(x (m, k) @ W^T + bias) */
+/* out (m, n) = activation(x (m, k) @ W^T + bias) + residual */
 typedef struct lowbit_matmul_args {
   size_t struct_size;
   const void* weights; /* packed */
   size_t weights_size;
   int64_t m, k;
-  lowbit_type x_type; /* LOWBIT_FLOAT32; LOWBIT_INT8 or LOWBIT_UINT8 with x_scale */
+  lowbit_type x_type; /* LOWBIT_FLOAT32, LOWBIT_FLOAT16, LOWBIT_BFLOAT16; LOWBIT_INT8 or LOWBIT_UINT8 with x_scale */
   const void* x;
   int64_t ldx; /* elements from one row to the next, >= k or 0 when m <= 1 */
   lowbit_compute compute;
@@ -440,8 +441,16 @@ typedef struct lowbit_matmul_args {
                                   without zero points that are floats */
   const float* bias;           /* n values or NULL */
   lowbit_activation activation;
-  float* out;
-  int64_t ldout; /* elements from one row to the next, >= n */
+  void* out;            /* of out_type; shares no memory with x */
+  int64_t ldout;        /* elements from one row to the next, >= n */
+  lowbit_type out_type; /* LOWBIT_FLOAT32 (LOWBIT_NONE: the same), LOWBIT_FLOAT16, LOWBIT_BFLOAT16: rounded once, at the
+                           end; LOWBIT_INT8, LOWBIT_UINT8: quantized as lowbit_quantize does it */
+  float out_scale;      /* 8-bit out only: finite, above 0 */
+  int32_t out_zero_point; /* 8-bit out only: a code */
+  const void* residual; /* (m, n), added last, in float32; NULL: none. May be out itself, of its type and stride: out is
+                           accumulated to; else it shares no memory with out */
+  int64_t ldresidual;   /* elements from one row to the next, >= n */
+  lowbit_type residual_type; /* with residual: LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16 */
   void* workspace;
   size_t workspace_size;
 } lowbit_matmul_args;
@@ -467,8 +476,9 @@ typedef struct lowbit_matmul_int_args {
   int64_t a_zero_point_count;  /* 1 or m */
   const int32_t* b_zero_point; /* NULL: 0 */
   int64_t b_zero_point_count;  /* 1 or n */
-  int32_t* out;
+  int32_t* out;                /* shares no memory with a */
   int64_t ldout;
+  int accumulate; /* not 0: the product is added to out, modulo 2^32 */
   void* workspace;
   size_t workspace_size;
 } lowbit_matmul_int_args;

@@ -1,7 +1,7 @@
 // lowbit_matmul and lowbit_matmul_int: their arguments, checked.
-#include "../context.hpp"
 #include <cmath>
 
+#include "../context.hpp"
 #include "../error.hpp"
 #include "check.hpp"
 #include "gemm_plan.hpp"

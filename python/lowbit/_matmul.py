@@ -185,8 +185,8 @@ def matmul(
             raise ValueError(f"{name}: given with out_format={out_format!r}, expected one of the two")
         quantized = _quantized_output(out_format, out_scale, out_zero_point, out_shape, out, inputs)
         result = quantized.codes
-        scale, zero = float(quantized.decoded_scale()), quantized.zero_points()
-        out_params = scale, 0 if zero is None else int(zero)
+        scale, zero = quantized.decoded_scale(), quantized.zero_point
+        out_params = float(scale), 0 if zero is None else int(zero)
     else:
         for name, value in (("out_scale", out_scale), ("out_zero_point", out_zero_point)):
             if value is not None:
@@ -207,7 +207,14 @@ def matmul(
         None if added is None else matrix(raw(added), rows, n),
         *out_params,
     )
-    return result if out_format is None else quantized
+    if out_format is None:
+        return result
+    if not isinstance(out, QuantizedArray):
+        return quantized
+    np.copyto(out.decoded_scale(), scale)
+    if zero is not None and out.zero_point is not None:
+        np.copyto(out.zero_point, zero)
+    return out
 
 
 def _float_output(
@@ -259,7 +266,7 @@ def _quantized_output(
     out: Any,
     inputs: dict[str, Array | None],
 ) -> QuantizedArray:
-    """Codes to be written, with their scale and zero point: out, or a new array."""
+    """Codes to be written, those of out or new ones, with their scale and zero point."""
     fmt = find_format(format)
     if fmt.name not in EIGHT_BITS:
         raise ValueError(f"out_format: {fmt.name!r}, expected {names(map(repr, EIGHT_BITS))}")
@@ -277,15 +284,9 @@ def _quantized_output(
         default = integer("out_zero_point", zero_point, fmt.qmin, fmt.qmax)
     zero = None if default is None else np.asarray(default, fmt.dtype)
     layout = make_layout(shape, None, None)
-    if out is None:
-        return QuantizedArray._trusted(np.empty(shape, fmt.dtype), value, zero, None, fmt, layout)
     target = quantize_target(out, fmt, layout, FLOAT32, zero)
-    assert target is not None
-    output(target.codes, shape, fmt.dtype, inputs)
-    np.copyto(target.decoded_scale(), value)
-    if zero is not None and target.zero_point is not None:
-        np.copyto(target.zero_point, zero)
-    return target
+    codes = np.empty(shape, fmt.dtype) if target is None else output(target.codes, shape, fmt.dtype, inputs)
+    return QuantizedArray._trusted(codes, value, zero, None, fmt, layout)
 
 
 def default_compute(w: PackedWeights, x: Array | QuantizedArray) -> int:

@@ -402,7 +402,7 @@ def test_x_quantized_once_gives_the_same_bits(isa, dtype):
                 want = lb.matmul(x, packed, compute="int8", act_group_size=act)
                 same(lb.matmul(xq, packed, dtype=dtype), want, f"{format} {group_size} {act}")
     if dtype == F32:
-        for factor in (1e30, 1e-30, 1e-37):
+        for factor in (1e30, 1e-30, 1e-37):  # groups of 1e-3 as much among them: 2.3e-41 is the end, docs/numerics.md
             y = x * F32(factor)
             assert_same(lb.quantize(y, "int8", group_size=group) @ packed, lb.matmul(y, packed, act_group_size=act))
         rows = lb.quantize(x, "int8", axis=0)  # of a matrix, the same as groups of whole rows

@@ -108,8 +108,8 @@ def matmul(
         out_zero_point: with out_format, an integer that is a code of it. None: 0 for int8, 128 for uint8.
         compute: "int8": activations are quantized on the fly (symmetric, absmax / 127), sums are exact within a group;
             for integers and formats of 4 bits. nf4 and fp4 are rounded to int8 for it, by 0.5 and 0.3 % of the weights.
-            "int8x2": the same with two int8 numbers for each activation, which is 1/250 of the error of quantizing x at
-            half the speed. "float32": weights are decoded to float32. None: "int8" for integers and E2M1
+            "int8x2": the same with two int8 numbers for each activation: about 1/250 of the error that quantizing x
+            makes, for twice the products. "float32": weights are decoded to float32. None: "int8" for integers and E2M1
             (float4_e2m1fn, mxfp4, nvfp4), which it multiplies as they are, else "float32".
         act_group_size: with compute "int8" and "int8x2", elements along K that share an activation scale: a divisor or
             a multiple of the weights' group; -1: whole rows, faster and less exact; None: the weights' own groups. A
@@ -122,7 +122,7 @@ def matmul(
         instruction set, with any number of threads and of rows.
 
     Several products of the same x (queries, keys, values) can share its quantization. For finite x the results are
-    those of float x with compute "int8", to the bit (but where the largest |x| of a group is below 1e-38)::
+    those of float x with compute "int8", to the bit (but where the largest |x| of a group is below 2.3e-41)::
 
         xq = lb.quantize(x, "int8", group_size=g)  # g: the act_group_size; its None is wq.group_size, or -1
         q, k, v = xq @ wq, xq @ wk, xq @ wv

@@ -419,7 +419,7 @@ typedef enum lowbit_compute {
   LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
                                  integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
   LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */
-  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: about 15 bits, half as fast */
+  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: 15 bits, twice the products */
 } lowbit_compute;
 
 /* out (m, n) = activation(x (m, k) @ W^T + bias) + residual */

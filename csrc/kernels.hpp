@@ -44,13 +44,16 @@ struct Rounding {
 struct Coder {
   enum Kind : int32_t { kInteger, kFloat, kTable };
   Kind kind;
-  CodeRange range;          // kInteger
-  int32_t is_signed;        // kInteger
-  FloatFormat floats;       // kFloat
-  const float* values;      // 4 bits, not kInteger: 16, by code; else null
-  const float* thresholds;  // kTable: 15, ascending: what is greater than i of them has the rank i
-  const int32_t* ranks;     // kTable: 16, the code of each rank
-  int32_t nan;              // kTable: the code of NaN
+  CodeRange range;      // kInteger
+  int32_t is_signed;    // kInteger
+  FloatFormat floats;   // kFloat
+  const float* values;  // 4 bits, not kInteger: 16 numbers, by code; else null
+  // kTable: a number's rank is how many of 15 thresholds are below it. [-1, 1] falls into 16 equal cells with at most
+  // two thresholds in each; what is outside belongs to the outer cells.
+  const int32_t* below;         // 16, thresholds below each cell
+  const float *first, *second;  // 16 each, those inside, or infinity
+  const int32_t* ranks;         // 16, the code of each rank
+  int32_t nan;                  // the code of NaN
 };
 
 // How scale and zero point follow from a range (docs/numerics.md, "Ranges and parameters").

@@ -29,15 +29,19 @@
 #define LOWBIT_API
 #endif
 
+/* Enumerations are ints: a C caller can hand over any, and C++ has to know that reading one is no mistake yet. */
 #ifdef __cplusplus
+#define LOWBIT_IS_INT : int
 extern "C" {
+#else
+#define LOWBIT_IS_INT
 #endif
 
 #define LOWBIT_ALIGNMENT 64
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
-typedef enum lowbit_status {
+typedef enum lowbit_status LOWBIT_IS_INT {
   LOWBIT_OK = 0,
   LOWBIT_INVALID_VALUE = 1, /* a shape, size or value that cannot be meant */
   LOWBIT_INVALID_TYPE = 2,  /* an element type or format that the function does not take */
@@ -88,7 +92,7 @@ LOWBIT_API const char* lowbit_context_isa(const lowbit_context* context);
 /* ---- number formats ------------------------------------------------------------------------------------------ */
 
 /* Element types of arrays. Codes of 4 and 6 bits take a byte each here. */
-typedef enum lowbit_type {
+typedef enum lowbit_type LOWBIT_IS_INT {
   LOWBIT_NONE = 0,
   LOWBIT_FLOAT32 = 1,
   LOWBIT_FLOAT16 = 2,
@@ -133,7 +137,7 @@ typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_FORMAT_MXFP4 ((lowbit_format)132)
 #define LOWBIT_FORMAT_NVFP4 ((lowbit_format)133)
 
-typedef enum lowbit_format_kind {
+typedef enum lowbit_format_kind LOWBIT_IS_INT {
   LOWBIT_KIND_INTEGER = 0, /* x = (code - zero_point) * scale */
   LOWBIT_KIND_FLOAT = 1,   /* x = float(code) * scale */
   LOWBIT_KIND_TABLE = 2    /* x = table[code] * scale */
@@ -185,7 +189,7 @@ typedef struct lowbit_runs {
 } lowbit_runs;
 
 /* How scale and zero point follow from a range; docs/numerics.md has the formulas. */
-typedef enum lowbit_convention {
+typedef enum lowbit_convention LOWBIT_IS_INT {
   LOWBIT_ASYMMETRIC = 0,
   LOWBIT_ABSMAX = 1,     /* absmax / qmax */
   LOWBIT_FULL = 2,       /* absmax / (qmax + 1/2) */
@@ -260,7 +264,7 @@ LOWBIT_API lowbit_status lowbit_dequantize(const lowbit_context* context, const 
 
 /* ---- cast ---------------------------------------------------------------------------------------------------- */
 
-typedef enum lowbit_rounding {
+typedef enum lowbit_rounding LOWBIT_IS_INT {
   LOWBIT_NEAREST_EVEN = 0, /* e8m0: nearest, a tie up */
   LOWBIT_UP = 1,           /* e8m0 only: towards infinity */
   LOWBIT_DOWN = 2,         /* e8m0 only: towards 0 */
@@ -407,7 +411,7 @@ LOWBIT_API lowbit_status lowbit_unpack_weights(const lowbit_context* context, co
 
 /* ---- matrix multiplication ----------------------------------------------------------------------------------- */
 
-typedef enum lowbit_activation {
+typedef enum lowbit_activation LOWBIT_IS_INT {
   LOWBIT_IDENTITY = 0,
   LOWBIT_RELU = 1,
   LOWBIT_GELU = 2,
@@ -415,7 +419,7 @@ typedef enum lowbit_activation {
   LOWBIT_SILU = 4
 } lowbit_activation;
 
-typedef enum lowbit_compute {
+typedef enum lowbit_compute LOWBIT_IS_INT {
   LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
                                  integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
   LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */

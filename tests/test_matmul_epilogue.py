@@ -450,7 +450,12 @@ REFUSED = {
         ValueError,
         ["out_format: ", "'int4'", "'int8' or 'uint8'"],
     ),
-    "out_format unknown": ({"out_format": "int9", "out_scale": 1.0}, ValueError, ["int9"]),
+    "out_format unknown": ({"out_format": "int9", "out_scale": 1.0}, ValueError, ["out_format: ", "'int9'", "'int8'"]),
+    "out_format of no type": (
+        {"out_format": 8, "out_scale": 1.0},
+        TypeError,
+        ["out_format: ", "8", "'int8' or 'uint8'"],
+    ),
     "no out_scale": ({"out_format": "int8"}, ValueError, ["out_scale: ", "None", "int8"]),
     "out_scale alone": ({"out_scale": 1.0}, ValueError, ["out_scale: ", "out_format"]),
     "out_zero_point alone": ({"out_zero_point": 1}, ValueError, ["out_zero_point: ", "out_format"]),

@@ -242,7 +242,7 @@ void finish_float(const Product& p, int64_t row, const Columns& c, const float* 
     f.n = std::min(kPiece, c.n - j);
     f.second = two ? sums + ld + j : nullptr;
     f.bias = p.bias ? p.bias + column : nullptr;
-    if (half_residual && p.residual) {
+    if (half_residual) {
       kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + from, f.n, *half_residual, residual);
       f.residual = residual;
     } else if (p.residual) {

@@ -267,9 +267,13 @@ def _quantized_output(
     inputs: dict[str, Array | None],
 ) -> QuantizedArray:
     """Codes to be written, those of out or new ones, with their scale and zero point."""
-    fmt = find_format(format)
-    if fmt.name not in EIGHT_BITS:
-        raise ValueError(f"out_format: {fmt.name!r}, expected {names(map(repr, EIGHT_BITS))}")
+    try:
+        name = format if isinstance(format, str) else np.dtype(format).name
+    except TypeError:
+        raise TypeError(f"out_format: {format!r}, expected {names(map(repr, EIGHT_BITS))}") from None
+    if name not in EIGHT_BITS:
+        raise ValueError(f"out_format: {name!r}, expected {names(map(repr, EIGHT_BITS))}")
+    fmt = find_format(name)
     if scale is None:
         raise ValueError(f"out_scale: None with out_format={fmt.name!r}, expected the scale of the result")
     with np.errstate(all="ignore"):

@@ -84,7 +84,6 @@ lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t 
 lowbit_status take_epilogue(const lowbit_matmul_args& a, Product* p, lowbit_error* error) {
   p->bias = a.bias;
   p->activation = a.activation;
-  p->out_type = a.out_type == LOWBIT_NONE ? LOWBIT_FLOAT32 : a.out_type;
   if (is_code_type(p->out_type)) {
     p->out_format = find_format(p->out_type == LOWBIT_INT8 ? LOWBIT_INT(8) : LOWBIT_UINT(8), error);
     if (!std::isfinite(a.out_scale) || !(a.out_scale > 0)) {
@@ -135,6 +134,8 @@ lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_arg
     return fail(error, LOWBIT_INVALID_TYPE, "out_type: must be float32, float16, bfloat16, int8 or uint8, got %d",
                 static_cast<int>(a->out_type));
   }
+  p->x_type = a->x_type;
+  p->out_type = a->out_type == LOWBIT_NONE ? LOWBIT_FLOAT32 : a->out_type;
   const bool any = a->compute >= LOWBIT_COMPUTE_INT8 && a->compute <= LOWBIT_COMPUTE_INT8X2;
   if (!any || (quantized && a->compute != LOWBIT_COMPUTE_INT8)) {
     return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
@@ -226,13 +227,12 @@ lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_a
     p.x_zero = args->x_zero_point;
     p.x_zero_count = args->x_zero_point_count;
   }
-  if (const lowbit_status status = take_epilogue(*args, &p, error)) return status;
-  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(args->x_type) / 8,
+  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(p.x_type) / 8,
                                              type_bits(p.out_type) / 8, &p, error)) {
     return status;
   }
+  if (const lowbit_status status = take_epilogue(*args, &p, error)) return status;
   set_table(&p);
-  p.x_type = args->x_type;
   run(p);
   return ok(error);
 }

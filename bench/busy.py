@@ -13,7 +13,7 @@ from typing import Any
 
 import product_peers
 from products import Product
-from worker import Turn
+from worker import Turn, die_with_parent
 
 GAP = 100e-6  # seconds that a spinner was away: shorter ones are interrupts
 LONG = 1e-3  # calls of at least so long have a goal for their 95th percentile, shorter ones for their longest
@@ -22,6 +22,7 @@ MEDIAN, P95, SLICES = 2.5, 10.0, 3  # goals: times the quiet median, twice; more
 
 def spin(cpu: int, seconds: float, pipe: Any) -> None:
     """Body of a process: uses a core without pause, and sends the gaps in which it did not have it."""
+    die_with_parent()
     os.sched_setaffinity(0, {cpu})
     pipe.send(None)
     gaps, begin = [], time.perf_counter()

@@ -6,9 +6,11 @@ after each call and would take the cores from whoever is measured next.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -43,8 +45,16 @@ class Turn:
         return times
 
 
+def die_with_parent() -> None:
+    """A stopped process would not notice that nobody is left to wake it."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL))
+
+
 def serve(build: Build, pipe: Connection) -> None:
     """Body of a process: takes (verb, arguments), answers (result, None) or (None, reason)."""
+    die_with_parent()
     runs: dict[Hashable, Run] = {}
 
     def prepare(key: Hashable, what: Any) -> None:

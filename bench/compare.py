@@ -28,6 +28,7 @@ import platform
 import re
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -383,6 +384,7 @@ def main() -> int:
         options.rounds = 2
     setting = Setting(options.threads, options.isa, options.rounds, Turn(1, 0.0 if options.quick else 0.02))
 
+    begin = time.monotonic()
     report, peaks = Report(), {name: limits.peak(name, options.threads) for name in limits.peak_names()}
     machine = {
         "cpu": _core.cpu_description(),
@@ -412,6 +414,8 @@ def main() -> int:
         chosen = [case for case in every if re.search(options.only, case.name)]
         rows, believed = measure_all(chosen, setting, report, strict=not options.quick)
         results = [as_json(row) for row in rows]
+
+    report.add(f"took {(time.monotonic() - begin) / 60:.0f} minutes")
 
     written = {"machine": machine, "packages": packages, "peaks": peaks, "options": vars(options), "rows": results}
     if options.json:

@@ -493,7 +493,7 @@ def test_matmul_of_quantized_activations():
         ({"bias": np.zeros(9, np.float32)}, ValueError, ["bias:", "(9,)", "(8,)"]),
         ({"bias": np.zeros(8)}, TypeError, ["bias:", "float64"]),
         ({"activation": "tanh"}, ValueError, ["activation:", "tanh", "relu", "silu"]),
-        ({"compute": "int8x2"}, ValueError, ["compute:", "int8x2", "int8", "float32"]),
+        ({"compute": "int4"}, ValueError, ["compute:", "int4", "int8", "int8x2", "float32"]),
         ({"compute": 8}, TypeError, ["compute:", "int"]),
         ({"act_group_size": 0}, ValueError, ["act_group_size:", "0", "-1"]),
         ({"act_group_size": 12}, ValueError, ["act_group_size", "12", "16"]),

@@ -453,6 +453,16 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
 
+/* `count` products at once, args[0] … args[count - 1], of any shapes: experts with their rows of x, attention heads. The
+ * bits are those of `count` calls of lowbit_matmul; threads share out all of the work, without a pause between products.
+ * No out may overlap another product's operands. Of args, workspace and workspace_size are not looked at. A message
+ * about one of several products begins with "args[i]: ". */
+LOWBIT_API lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                                         int64_t count, size_t* size, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args,
+                                               int64_t count, void* workspace, size_t workspace_size,
+                                               lowbit_error* error);
+
 /* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */
 typedef struct lowbit_matmul_int_args {

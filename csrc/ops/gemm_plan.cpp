@@ -65,8 +65,8 @@ void choose_scales(const Layout& l, bool is_float, Plan* p) {
   p->decode_scales = !readable || p->scale_type.global_scale != 1.0f || p->float_zeros;
 }
 
-// Whether every segment starts where the group of an activation scale, of a weight scale and a byte of zero points do, or
-// lies within one, so that kernels can be shown a segment alone.
+// Whether every segment starts where the group of an activation scale, of a weight scale and a byte of zero points do,
+// or lies within one, so that kernels can be shown a segment alone.
 bool segments_stand_alone(const Layout& l, const Plan& p) {
   const auto in_phase = [&](int64_t ratio) {
     return ratio >= p.groups || p.segment_groups % ratio == 0 || ratio % p.segment_groups == 0;
@@ -89,8 +89,8 @@ void choose_segments(const Layout& l, bool one, Plan* p) {
 }
 
 // Tasks for `threads` threads, four for each where that costs nothing: a slow thread holds little.
-void cut(const Layout& l, const Operands& o, bool one, Plan* p) {
-  const int64_t m = std::max<int64_t>(o.m, 1), threads = o.threads;
+void cut(const Layout& l, int64_t threads, bool one, Plan* p) {
+  const int64_t m = std::max<int64_t>(p->m, 1);
   const bool is_float = p->path == Path::kFloat;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
   const int64_t widest = p->path == Path::kCodes || p->path == Path::kGemv ? 4 : 2;
@@ -122,11 +122,6 @@ void cut(const Layout& l, const Operands& o, bool one, Plan* p) {
 }
 
 }  // namespace
-
-int64_t multiplications(int64_t m, int64_t n, int64_t k) {
-  int64_t work = 0;
-  return multiply(&work, m, n) && multiply(&work, work, std::max<int64_t>(k, 1)) ? work : INT64_MAX;
-}
 
 int useful_threads(const Context& context, int64_t work) {
   return int(std::clamp<int64_t>(work / kWorkPerThread, 1, context.max_threads));
@@ -169,7 +164,8 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   }
 
   const int64_t rows = o.m + p->ones;
-  cut(l, o, one, p);
+  if (!multiply(&p->work, o.m, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) p->work = INT64_MAX;
+  cut(l, useful_threads(context, p->work), one, p);
   p->prepare_rows = std::max<int64_t>(1, kPrepareWork / std::max<int64_t>(l.k, 1));
 
   int64_t size = 0;

@@ -23,6 +23,7 @@ struct Plan {
   ScaleType scale_type;  // of the weights, times what the integers have been multiplied by
   bool decode_scales;    // a column block's scales become float32 first: kernels read float32 and float16 as they are
   int64_t m, n, k;
+  int64_t work;  // multiplications; the largest int64 where there are more
 
   // kernel groups: the smaller of the weights' groups and the activations'
   int64_t groups, group, group_k, last_group_k, segment_groups, scale_ratio;
@@ -33,10 +34,10 @@ struct Plan {
   // tasks: column blocks x row blocks x parts of K. With several parts the sums of segments (kCodes: of parts) are kept
   // apart, `slots` of slot_stride bytes for each block, and added in order by the last of its tasks.
   int64_t block_panels, column_blocks, rows_per_task, row_blocks;
-  int64_t segments, segment_k;       // of K, and the (padded) k of each
-  int64_t parts, part_segments;      // segments in a part; the last may have fewer
+  int64_t segments, segment_k;   // of K, and the (padded) k of each
+  int64_t parts, part_segments;  // segments in a part; the last may have fewer
   int64_t slots, slot_stride;
-  int64_t prepare_rows;              // rows of x that are prepared at a time
+  int64_t prepare_rows;  // rows of x that are prepared at a time
 
   int64_t blocks() const { return column_blocks * row_blocks; }
   int64_t tasks() const { return m > 0 && n > 0 ? blocks() * parts : 0; }
@@ -58,13 +59,9 @@ struct Operands {
   bool x_quantized;        // 8-bit x
   bool integer_result;     // lowbit_matmul_int
   bool column_sums;        // needed because x has a zero point
-  int64_t threads;         // that share the product
 };
 
-// m n k, or the largest int64 where that is less.
-int64_t multiplications(int64_t m, int64_t n, int64_t k);
-
-// How many threads are worth their waking.
+// How many threads are worth their waking for so many multiplications.
 int useful_threads(const Context& context, int64_t work);
 
 lowbit_status make_plan(const Context& context, const Layout& layout, const Operands& operands, Plan* plan,

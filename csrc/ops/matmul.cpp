@@ -1,6 +1,5 @@
 // lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments, checked.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -74,7 +73,7 @@ lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t 
 bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
 
 // Everything but pointers to data: what the workspace depends on. p has been opened.
-lowbit_status plan_product(const lowbit_matmul_args* a, int64_t threads, Product* p, lowbit_error* error) {
+lowbit_status plan_product(const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (!l.has_scale) {
     return fail(error, LOWBIT_INVALID_VALUE,
@@ -104,7 +103,6 @@ lowbit_status plan_product(const lowbit_matmul_args* a, int64_t threads, Product
   o.act_group_size = a->act_group_size;
   o.x_quantized = quantized;
   o.column_sums = a->x_type == LOWBIT_UINT8 || (quantized && a->x_zero_point);
-  o.threads = threads;
   if (const lowbit_status status = make_plan(p->context, l, o, &p->plan, error)) return status;
   if (quantized) {
     const int64_t grouped = a->m * p->plan.act_groups;
@@ -121,7 +119,7 @@ lowbit_status plan_product(const lowbit_matmul_args* a, int64_t threads, Product
   return LOWBIT_OK;
 }
 
-lowbit_status plan_product(const lowbit_matmul_int_args* a, int64_t threads, Product* p, lowbit_error* error) {
+lowbit_status plan_product(const lowbit_matmul_int_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (l.bits != 8 || !l.format->is_integer() || l.groups != 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "weights: must be int8 or uint8 codes without groups, got %s%s",
@@ -143,7 +141,6 @@ lowbit_status plan_product(const lowbit_matmul_int_args* a, int64_t threads, Pro
   o.act_group_size = -1;
   o.x_quantized = o.integer_result = true;
   o.column_sums = a->a_type == LOWBIT_UINT8 || a->a_zero_point;
-  o.threads = threads;
   return make_plan(p->context, l, o, &p->plan, error);
 }
 
@@ -187,27 +184,20 @@ lowbit_status at_product(lowbit_status status, int64_t i, int64_t count, lowbit_
 
 // What a call needs in all. Its workspace: the Products, what the tasks of each share, a slice for each thread.
 struct Needs {
-  Context context;  // with as many threads as are worth it
-  int64_t work;
+  Context context;
+  int threads;     // that are worth their waking
   int64_t shared;  // bytes in front of the slices
   int64_t slice;
 
-  int64_t threads_of(int64_t product) const {  // the share of threads that falls to one product
-    const double share = double(context.max_threads) * double(product) / double(std::max<int64_t>(work, 1));
-    return std::max<int64_t>(1, int64_t(std::ceil(share)));
-  }
-  int64_t size() const { return shared + slice * context.max_threads; }
+  int64_t size() const { return shared + slice * threads; }
 };
 
-// Opens and plans product i.
+// Opens and plans product i, for as many threads as it would have alone.
 template <class Args>
-lowbit_status plan_one(const Needs& needs, const Args* args, int64_t i, int64_t count, Product* p,
+lowbit_status plan_one(const Context& context, const Args* args, int64_t i, int64_t count, Product* p,
                        lowbit_error* error) {
-  lowbit_status status = open_product(needs.context, args + i, p, error);
-  if (!status) {
-    const int64_t threads = needs.threads_of(multiplications(args[i].m, p->layout.n, p->layout.k));
-    status = plan_product(args + i, threads, p, error);
-  }
+  lowbit_status status = open_product(context, args + i, p, error);
+  if (!status) status = plan_product(args + i, p, error);
   return at_product(status, i, count, error);
 }
 
@@ -221,23 +211,17 @@ lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_
     return fail(error, LOWBIT_INVALID_VALUE, "count: must be at least 0, got %lld", static_cast<long long>(count));
   }
   if (!args && count > 0) return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL");
-  for (int64_t i = 0; i < count; ++i) {
-    Product p = {};
-    if (const lowbit_status status = open_product(needs->context, args + i, &p, error)) {
-      return at_product(status, i, count, error);
-    }
-    const int64_t work = multiplications(args[i].m, p.layout.n, p.layout.k);
-    needs->work = work > INT64_MAX - needs->work ? INT64_MAX : needs->work + work;
-  }
-  needs->context.max_threads = useful_threads(needs->context, needs->work);
+  int64_t work = 0;
   needs->shared = round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
     Product p = {};
-    if (const lowbit_status status = plan_one(*needs, args, i, count, &p, error)) return status;
+    if (const lowbit_status status = plan_one(needs->context, args, i, count, &p, error)) return status;
+    work = p.plan.work > INT64_MAX - work ? INT64_MAX : work + p.plan.work;
     needs->shared += p.plan.size;
     needs->slice = std::max(needs->slice, p.plan.slice);
     if (needs->shared > kMost) return fail(error, LOWBIT_INVALID_VALUE, "args: too much for one call");
   }
+  needs->threads = useful_threads(needs->context, work);
   return LOWBIT_OK;
 }
 
@@ -259,10 +243,11 @@ lowbit_status multiply(const lowbit_context* context, const Args* args, int64_t 
   if (const lowbit_status status = check_workspace(needs.size(), workspace, size, error)) return status;
   uint8_t* const base = static_cast<uint8_t*>(workspace);
   Group group = {needs.context, reinterpret_cast<Product*>(base), count, base + needs.shared, needs.slice};
+  group.context.max_threads = needs.threads;
   uint8_t* shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
     Product* const p = new (group.products + i) Product();
-    if (const lowbit_status status = plan_one(needs, args, i, count, p, error)) return status;
+    if (const lowbit_status status = plan_one(needs.context, args, i, count, p, error)) return status;
     if (const lowbit_status status = fill_product(args + i, p, error)) return at_product(status, i, count, error);
     p->workspace = shared;
     shared += p->plan.size;

@@ -231,7 +231,8 @@ void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, Gem
   g->rows = rows;
   g->a = prepared_row(p, row) + padded_begin(p, c.segment) * p.context.kernels->bytes_per_k;
   g->sums = sums_row(p, row) + group;
-  if (p.plan.path == Path::kCodes && c.segment > 0) {  // integers of a part: the first takes off what codes are biased by
+  if (p.plan.path == Path::kCodes &&
+      c.segment > 0) {  // integers of a part: the first takes off what codes are biased by
     g->sums = &kNoSum;
     g->sums_stride = 0;
   }
@@ -516,7 +517,7 @@ void product_task(const Product& p, int64_t task, uint8_t* slice) {
 
 // Calls fn(product, index within it) for tasks [begin, end) of all products; `first`: where each product's begin.
 template <class Fn>
-void each_task(const Group& group, int64_t Product::*first, int64_t begin, int64_t end, Fn fn) {
+void each_task(const Group& group, int64_t Product::* first, int64_t begin, int64_t end, Fn fn) {
   const Product* const products_end = group.products + group.count;
   const auto before = [first](int64_t task, const Product& p) { return task < p.*first; };
   const Product* p = std::upper_bound<const Product*>(group.products, products_end, begin, before) - 1;
@@ -544,7 +545,8 @@ void run(const Group& group) {
     preparing += prepare_tasks(*p);
     tasks += p->plan.tasks();
     if (p->plan.parts == 1) continue;
-    for (int64_t block = 0; block < p->plan.blocks(); ++block) new (tasks_left(*p) + block) Left(int32_t(p->plan.parts));
+    for (int64_t block = 0; block < p->plan.blocks(); ++block)
+      new (tasks_left(*p) + block) Left(int32_t(p->plan.parts));
   }
   parallel_for(group.context, preparing, [&](int64_t begin, int64_t end, int) {
     each_task(group, &Product::first_prepare, begin, end, prepare_task);

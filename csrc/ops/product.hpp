@@ -28,8 +28,8 @@ struct Product {
   void* out;  // float, or int32
   int64_t ldout;
   bool integer_result;
-  uint8_t* workspace;                 // Plan::size bytes
-  int64_t first_prepare, first_task;  // of all products' in a group, in order; set by run
+  uint8_t* workspace;                           // Plan::size bytes
+  int64_t first_prepare, first_task;            // of all products' in a group, in order; set by run
   alignas(LOWBIT_ALIGNMENT) uint8_t table[64];  // int8 numbers + 128 by code, four times; see set_table
 };
 

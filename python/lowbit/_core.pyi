@@ -132,6 +132,19 @@ def matmul(
     activation: int,
     out: npt.NDArray[np.float32],
 ) -> None: ...
+def matmul_grouped(
+    context: Context,
+    weights: list[npt.NDArray[np.uint8]],
+    x: _Array,
+    rows: list[int],
+    compute: list[int],
+    act_group_size: int,
+    x_scale: npt.NDArray[np.float32] | None,
+    x_zero_point: npt.NDArray[np.int32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    activation: int,
+    out: npt.NDArray[np.float32],
+) -> None: ...
 def matmul_int(
     context: Context,
     weights: npt.NDArray[np.uint8],

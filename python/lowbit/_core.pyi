@@ -112,6 +112,7 @@ def pack_weights(
     global_scale: float,
     scale: _Array | None,
     zero_point: _Array | None,
+    transposed: bool = False,
 ) -> npt.NDArray[np.uint8]: ...
 def unpack_weights(
     context: Context,

@@ -182,7 +182,7 @@ def matmul_int(
     b_zero = _zero_points("b_zero_point", b_zero_point, (n,))
     shape = (*left.shape[:-1], n)
     result = np.empty(shape, np.int32) if out is None else output(out, shape, INT32, {"a": left, "b": right})
-    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b).T)
+    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b), transpose=True)
     _core.matmul_int(
         context(),
         packed._data,

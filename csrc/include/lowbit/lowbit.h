@@ -389,11 +389,13 @@ typedef struct lowbit_weights_info {
   lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
                              signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
                              codes */
+  int transposed;         /* lowbit_pack_weights only. 1: codes are W^T, as lowbit_quantize writes them for rows = k,
+                             row_length = n; 0: W. The packed form is the same */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
-/* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
+/* codes: as lowbit_quantize writes them for rows = n, row_length = k, unless info->transposed. scale: n x groups of scale_type. zero_point:
  * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,

@@ -13,6 +13,10 @@ namespace {
 constexpr int64_t kBlockBytes = 512 * 1024;
 // Multiplications below which waking a thread costs more than it saves (about 5 µs of one core).
 constexpr int64_t kWorkPerThread = 1 << 20;
+// Rows that multiplying costs as much as decoding their weights to float32.
+constexpr int64_t kDecodeRows = 8;
+// Rows of a task are a multiple of most tiles' rows.
+constexpr int64_t kRowStep = 24;
 // Elements of x that are prepared at a time: a few µs.
 constexpr int64_t kPrepareWork = 1 << 14;
 
@@ -88,36 +92,38 @@ void choose_segments(const Layout& l, bool one, Plan* p) {
   }
 }
 
-// Tasks for `threads` threads, four for each where that costs nothing: a slow thread holds little.
+// Tasks for `threads` threads: four for each, so that a slow thread holds little. Columns are cut for the cache; where
+// they are too few, rows are, then, where there are not even enough for one task a thread, K, which costs 2 % against
+// the 7 % of narrower register tiles, and what is left of columns.
 void cut(const Layout& l, int64_t threads, bool one, Plan* p) {
-  const int64_t m = std::max<int64_t>(p->m, 1);
+  const int64_t m = std::max<int64_t>(p->m, 1), wanted = threads == 1 ? 1 : 4 * threads;
   const bool is_float = p->path == Path::kFloat;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
   const int64_t widest = p->path == Path::kCodes || p->path == Path::kGemv ? 4 : 2;
   p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
   p->column_blocks = ceil_div(l.panels, p->block_panels);
 
-  const int64_t wanted = threads == 1 ? 1 : 4 * threads;
   const int64_t most_row_blocks = std::max<int64_t>(1, m / kRowChunk);
   p->row_blocks = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(p->column_blocks, 1)), 1, most_row_blocks);
-  p->rows_per_task = round_up(ceil_div(m, p->row_blocks), kRowChunk);
+  p->rows_per_task = round_up(ceil_div(m, p->row_blocks), kRowStep);
   if (is_float) p->rows_per_task = std::min<int64_t>(p->rows_per_task, 480);  // sums of a task: 60 KB
   p->row_blocks = ceil_div(m, p->rows_per_task);
 
   p->parts = 1;
-  p->part_segments = 1;
   choose_segments(l, one, p);
-  if (p->blocks() < threads && p->blocks() > 0) {
-    p->block_panels = std::max<int64_t>(1, l.panels * p->row_blocks / threads);
-    p->column_blocks = ceil_div(l.panels, p->block_panels);
-  }
-  if (p->blocks() < threads && p->blocks() > 0 && p->segments > 1) {
-    p->part_segments = ceil_div(p->segments, ceil_div(threads, p->blocks()));
+  p->part_segments = p->segments;
+  if (p->blocks() == 0 || p->blocks() >= threads) return;
+  if (p->segments > 1) {
+    p->part_segments = ceil_div(p->segments, ceil_div(wanted, p->blocks()));
     p->parts = ceil_div(p->segments, p->part_segments);
     if (one && p->path == Path::kGemv) {  // whose sums of one group are floats
       p->path = Path::kCodes;
       p->unpack = true;
     }
+  }
+  if (p->blocks() * p->parts < threads) {
+    p->block_panels = std::max<int64_t>(1, l.panels * p->row_blocks * p->parts / threads);
+    p->column_blocks = ceil_div(l.panels, p->block_panels);
   }
 }
 
@@ -164,7 +170,10 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   }
 
   const int64_t rows = o.m + p->ones;
-  if (!multiply(&p->work, o.m, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) p->work = INT64_MAX;
+  const int64_t work_rows = is_float ? std::min(o.m, INT64_MAX - kDecodeRows) + kDecodeRows : o.m;
+  if (!multiply(&p->work, work_rows, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) {
+    p->work = INT64_MAX;
+  }
   cut(l, useful_threads(context, p->work), one, p);
   p->prepare_rows = std::max<int64_t>(1, kPrepareWork / std::max<int64_t>(l.k, 1));
 

@@ -1,6 +1,6 @@
-"""What this machine's memory can do: plain streams of reads and writes, in C++ compiled when this runs.
+"""What this machine can do: streams of memory and peaks of arithmetic, in C++ compiled when this runs.
 
-    python bench/limits.py            a table of ratios
+    python bench/limits.py            a table of ratios of bytes read and written, and the peaks
 
 Needs a C++17 compiler: CXX, or c++ or g++ or clang++ in PATH.
 """
@@ -39,6 +39,12 @@ def library() -> ctypes.CDLL:
     size, pointer = ctypes.c_int64, ctypes.c_void_p
     loaded.limits_stream.argtypes = [pointer, size, pointer, size, size, ctypes.c_int, ctypes.c_int]
     loaded.limits_stream.restype = ctypes.c_double
+    loaded.limits_read.argtypes = [pointer, size, size, ctypes.c_int, ctypes.c_int]
+    loaded.limits_read.restype = ctypes.c_double
+    loaded.limits_peak.argtypes = [ctypes.c_int, size, ctypes.c_int]
+    loaded.limits_peak.restype = ctypes.c_double
+    loaded.limits_peak_name.restype = ctypes.c_char_p
+    loaded.limits_peak_ops.restype = size
     return loaded
 
 
@@ -72,6 +78,49 @@ class Streams:
         )
 
 
+class Reads:
+    """Times reading `count` buffers one after the other, each as large as a matrix and allocated as one."""
+
+    SEQUENCES = (1, 2, 4)  # side by side in each thread: the fastest is the limit
+
+    def __init__(self, nbytes: int, count: int, threads: int) -> None:
+        self._lines, self._threads = -(-nbytes // LINE), threads
+        first = touched(self._lines * LINE)
+        self._buffers = [first]
+        for _ in range(count - 1):
+            copy = np.empty(first.nbytes + LINE, np.uint8)
+            self._buffers.append(copy[-copy.ctypes.data % LINE :][: first.nbytes])
+            self._buffers[-1][:] = first
+        self._pointers = (ctypes.c_void_p * count)(*(buffer.ctypes.data for buffer in self._buffers))
+
+    def seconds(self) -> float:
+        """Of one pass over all, where the pass before has left the caches as they were."""
+        best = float("inf")
+        for sequences in self.SEQUENCES:
+            for _ in range(2 if len(self._buffers) > 1 else 5):  # short ones wait for their threads too often
+                time = library().limits_read(self._pointers, len(self._buffers), self._lines, sequences, self._threads)
+                best = min(best, time)
+        return best
+
+
+@functools.cache
+def peak_names() -> tuple[str, ...]:
+    """Instructions of limits.cpp that this CPU has."""
+    names = []
+    while (name := library().limits_peak_name(len(names))) is not None:
+        names.append(name.decode())
+    return tuple(names)
+
+
+def peak(name: str, threads: int, seconds: float = 0.002) -> float:
+    """Operations in a second (a multiplication and an addition are two) that so many threads reach together."""
+    index = peak_names().index(name)
+    ops = library().limits_peak_ops(index)
+    loops = int(seconds * 1e12 / ops)
+    time = min(library().limits_peak(index, loops, threads) for _ in range(3))
+    return loops * ops * threads / time
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
@@ -92,6 +141,9 @@ def main() -> None:
             f"{f'{read} : {written}':>15}",
             *(f"{sum(sizes) / statistics.median(t) / 1e9:14.1f}" for t in times.values()),
         )
+
+    for name in peak_names():
+        print(f"{name:>15} {peak(name, options.threads) / 1e9:14.0f} GOPS")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import limits
 import ml_dtypes
 import numpy as np
 import peers
+import worker
 
 import lowbit as lb
 from lowbit import _core
@@ -240,7 +241,9 @@ class Row:
         return [e for e in self.seconds if e != "lowbit" and not e.startswith("stream")]
 
 
-def measure(case: Case, data: peers.Data, streams: limits.Streams, others: list[peers.Peer], rounds: int) -> Row:
+def measure(
+    case: Case, data: peers.Data, streams: limits.Streams, others: dict[str, worker.Worker], rounds: int
+) -> Row:
     row = Row(case, data.x.nbytes, 0, 0, {}, {})
     engines: dict[str, Callable[[], float]] = {}
     try:
@@ -251,15 +254,16 @@ def measure(case: Case, data: peers.Data, streams: limits.Streams, others: list[
             engines[f"stream {kind}"] = lambda kind=kind: stream(streams, kind, work)
         row.side, row.read, row.written = data.x.nbytes // work.part, work.read * work.passes, work.written
     except (AttributeError, TypeError, ValueError) as error:
-        row.missing["lowbit"] = peers.summary(error)
-    for other in others:
-        if (other.engine, case.name) not in peers.PEERS:
+        row.missing["lowbit"] = worker.summary(error)
+    for engine, other in others.items():
+        if (engine, case.name) not in peers.PEERS:
             continue
-        reason = other.prepare(case.name)
+        other.forget()
+        reason = other.prepare(case.name, case.name)
         if reason is None:
-            engines[other.engine] = other.seconds
+            engines[engine] = lambda other=other: other.measure(case.name, worker.Turn())[0]
         else:
-            row.missing[other.engine] = reason
+            row.missing[engine] = reason
     row.seconds = {engine: [] for engine in engines}
     for _ in range(rounds):
         for engine, run in engines.items():
@@ -339,7 +343,8 @@ def main() -> int:
     print()
     print(f"{'':38} {'limit':>7} {'lowbit':>7} {'share':>6} {'goal':>5}")
 
-    others = [] if options.no_peers else [peers.Peer(e, data) for e, found in versions.items() if found]
+    found = [] if options.no_peers else [engine for engine, version in versions.items() if version]
+    others = {engine: peers.worker_of(engine, data) for engine in found}
     chosen = [case for case in cases() if re.search(options.only, case.name)]
     side = data.x.nbytes
     streams = limits.Streams(2 * side, side, options.threads)
@@ -348,11 +353,11 @@ def main() -> int:
         for case in chosen:
             row = measure(case, data, streams, others, options.rounds)
             if row.is_broken and not options.quick:  # noise may have hit the limit alone: once more, for longer
-                row.seconds.update(measure(case, data, streams, [], 5 * options.rounds).seconds)
+                row.seconds.update(measure(case, data, streams, {}, 5 * options.rounds).seconds)
             rows.append(row)
             print(line(row), flush=True)
     finally:
-        for other in others:
+        for other in others.values():
             other.close()
 
     for row in rows:

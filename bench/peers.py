@@ -1,17 +1,10 @@
-"""The engines that bench/memory.py compares lowbit with, each in a process of its own that is stopped while others run.
-
-A process that only sleeps between measurements is not enough: the threads of OpenMP and onnxruntime spin for a while
-after each call and would take the cores from whoever is measured next.
-"""
+"""The engines that bench/memory.py compares lowbit with, each in a process of its own (bench/worker.py)."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
-import multiprocessing
-import os
-import signal
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
-Run = Callable[[], object]
+from worker import Run, Worker
 
 
 @dataclass(frozen=True)
@@ -363,73 +355,15 @@ def _(data: Data, case: str) -> Run:
 # ---- processes ------------------------------------------------------------------------------------------------------
 
 
-def serve(engine: str, data: Data, pipe: Any) -> None:
-    """Body of a process: a case name prepares, None times one run; the answer is (seconds, None) or (None, reason)."""
-    run: Run | None = None
-    while True:
-        try:
-            case = pipe.recv()
-        except EOFError:
-            return
-        try:
-            if case is not None:
-                run = None  # frees what the last case held
-                importlib.import_module(engine)
-                run = PEERS[engine, case](data)
-            assert run is not None
-            begin = time.perf_counter()
-            run()
-            pipe.send((time.perf_counter() - begin, None))
-        except Exception as error:  # whatever a peer raises is what the report has to say about it
-            pipe.send((None, summary(error)))
+def build(engine: str, data: Data, case: str) -> Run:
+    """In the engine's own process."""
+    importlib.import_module(engine)
+    return PEERS[engine, case](data)
 
 
-class Peer:
-    """One engine in its process."""
-
-    def __init__(self, engine: str, data: Data) -> None:
-        self.engine = engine
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        os.environ["OMP_NUM_THREADS"] = str(data.threads)  # read when a library is loaded
-        self._process = context.Process(target=serve, args=(engine, data, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._pause()
-
-    def prepare(self, case: str) -> str | None:
-        """Gets ready for a case and runs it once; why it cannot, or None."""
-        return self._ask(case)[1]
-
-    def seconds(self) -> float:
-        """Time of one run."""
-        seconds, reason = self._ask(None)
-        if seconds is None:
-            raise RuntimeError(f"{self.engine}: {reason}")
-        return seconds
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def _ask(self, question: str | None) -> tuple[float | None, str | None]:
-        os.kill(self._process.pid, signal.SIGCONT)
-        try:
-            self._pipe.send(question)
-            answer = self._pipe.recv()
-        except (EOFError, BrokenPipeError):
-            return None, "its process ended"
-        self._pause()
-        return answer
-
-    def _pause(self) -> None:
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-
-def summary(error: Exception) -> str:
-    """For one line of a report."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return text if len(text) < 100 else f"{text[:100]} …"
+def worker_of(engine: str, data: Data) -> Worker:
+    """Prepares cases by name."""
+    return Worker(functools.partial(build, engine, data), {"OMP_NUM_THREADS": str(data.threads)})
 
 
 def version(engine: str) -> str | None:

@@ -69,6 +69,11 @@ void choose_scales(const Layout& l, bool is_float, Plan* p) {
   p->decode_scales = !readable || p->scale_type.global_scale != 1.0f || p->float_zeros;
 }
 
+lowbit_status fail_too_many(int64_t m, int64_t k, lowbit_error* error) {
+  return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
+              static_cast<long long>(m), static_cast<long long>(k));
+}
+
 // Whether every segment starts where the group of an activation scale, of a weight scale and a byte of zero points do,
 // or lies within one, so that kernels can be shown a segment alone.
 bool segments_stand_alone(const Layout& l, const Plan& p) {
@@ -96,7 +101,7 @@ void choose_segments(const Layout& l, bool one, Plan* p) {
 // they are too few, rows are, then, where there are not even enough for one task a thread, K, which costs 2 % against
 // the 7 % of narrower register tiles, and what is left of columns.
 void cut(const Layout& l, int64_t threads, bool one, Plan* p) {
-  const int64_t m = std::max<int64_t>(p->m, 1), wanted = threads == 1 ? 1 : 4 * threads;
+  const int64_t m = std::max<int64_t>(p->rows, 1), wanted = threads == 1 ? 1 : 4 * threads;
   const bool is_float = p->path == Path::kFloat;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
   const int64_t widest = p->path == Path::kCodes || p->path == Path::kGemv ? 4 : 2;
@@ -146,10 +151,12 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   if (is_float) {
     p->path = Path::kFloat;
     p->groups = 0;
+    p->terms = 1;
   } else {
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
+    p->terms = o.compute == LOWBIT_COMPUTE_INT8X2 ? 2 : 1;
     one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
-    if (l.bits < 8 && o.m <= kGemvRows && !o.column_sums) {
+    if (l.bits < 8 && o.m <= kGemvRows / p->terms && !o.column_sums) {
       p->path = Path::kGemv;
     } else {
       p->path = one ? Path::kCodes : Path::kGroups;
@@ -169,8 +176,11 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     p->ones = o.column_sums;
   }
 
-  const int64_t rows = o.m + p->ones;
-  const int64_t work_rows = is_float ? std::min(o.m, INT64_MAX - kDecodeRows) + kDecodeRows : o.m;
+  // more than any buffer: rows and their bytes fit int64
+  if (o.m > int64_t{1} << 46) return fail_too_many(o.m, l.k, error);
+  p->rows = o.m * p->terms;
+  const int64_t rows = p->rows + p->ones;
+  const int64_t work_rows = is_float ? o.m + kDecodeRows : p->rows;
   if (!multiply(&p->work, work_rows, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) {
     p->work = INT64_MAX;
   }
@@ -187,8 +197,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
   if (!multiply(&a_bytes, rows, p->a_stride + (2 * p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
-                static_cast<long long>(o.m), static_cast<long long>(l.k));
+    return fail_too_many(o.m, l.k, error);
   }
   p->a_offset = take(rows * p->a_stride);
   p->sums_offset = take(is_float ? 0 : rows * p->groups * 4);
@@ -208,7 +217,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->scale_offset = take(p->decode_scales ? l.groups * columns * 4 : 0);
   p->zero_offset = take(p->float_zeros ? (is_float ? l.groups : p->groups) * columns * 4 : 0);
   p->c_offset = take((is_float ? p->rows_per_task : kRowChunk + 1) * columns * 4);
-  p->slice = size;
+  p->slice = std::max(size, round_up(o.decode_x && !is_float ? l.k * 4 : 0, LOWBIT_ALIGNMENT));
   return LOWBIT_OK;
 }
 

@@ -19,10 +19,12 @@ struct Plan {
   Path path;
   bool unpack;           // the codes of a column block become bytes first
   bool ones;             // a row of ones behind x gives the sums of W's columns
+  int terms;             // prepared rows for each row of x: 2 with compute int8x2, the second term after the first
   bool float_zeros;      // zero points that are floats: a small product of their own subtracts them
   ScaleType scale_type;  // of the weights, times what the integers have been multiplied by
   bool decode_scales;    // a column block's scales become float32 first: kernels read float32 and float16 as they are
   int64_t m, n, k;
+  int64_t rows;  // prepared: m * terms, without the row of ones
   int64_t work;  // multiplications; the largest int64 where there are more
 
   // kernel groups: the smaller of the weights' groups and the activations'
@@ -47,9 +49,10 @@ struct Plan {
   int64_t panel_offset, scale_offset, zero_offset, c_offset, slice;
 };
 
-constexpr int64_t kSegment = 1024;     // k in a segment (docs/numerics.md)
-constexpr int64_t kGemvRows = 8;       // up to here codes are unpacked on the way, past it once for all rows
-constexpr int64_t kRowChunk = 48;      // rows whose results wait in L1 for their epilogue; a multiple of most tiles
+constexpr int64_t kSegment = 1024;  // k in a segment (docs/numerics.md)
+constexpr int64_t kGemvRows = 8;    // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kRowChunk = 48;   // rows whose results wait in L1 for their epilogue; a multiple of most tiles
+static_assert(kRowChunk % 2 == 0, "both terms of a row of x are in one chunk");
 constexpr int64_t kMostGroup = 65536;  // 65536 * 128 * 255 < 2^31: no group's sum wraps
 
 struct Operands {
@@ -57,6 +60,7 @@ struct Operands {
   lowbit_compute compute;
   int64_t act_group_size;  // 0 the weights' own, -1 whole rows
   bool x_quantized;        // 8-bit x
+  bool decode_x;           // x is 16-bit floats: a row at a time becomes float32 in the workspace
   bool integer_result;     // lowbit_matmul_int
   bool column_sums;        // needed because x has a zero point
 };

@@ -1,5 +1,6 @@
 // lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments, checked.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 
@@ -54,19 +55,68 @@ lowbit_status open_product(const Context& context, const Args* a, Product* p, lo
   return LOWBIT_OK;
 }
 
-// The same for their data, once planned.
+bool is_code_type(lowbit_type type) { return type == LOWBIT_INT8 || type == LOWBIT_UINT8; }
+bool is_float_type(lowbit_type type) {
+  return type == LOWBIT_FLOAT32 || type == LOWBIT_FLOAT16 || type == LOWBIT_BFLOAT16;
+}
+
+// A matrix of m rows; strides of a single row mean nothing.
+Bytes bytes_of(const void* data, int64_t m, int64_t width, int64_t stride, int64_t element) {
+  return {data, m, width * element, m > 1 ? stride * element : 0};
+}
+
+// The same for their data, once planned. x_bytes, out_bytes: of an element.
 template <class Args>
-lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name, Product* p,
-                        lowbit_error* error) {
+lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name,
+                        int64_t x_bytes, int64_t out_bytes, Product* p, lowbit_error* error) {
   const int64_t n = p->layout.n;
   if (const lowbit_status status = check_stride(ldx, a.m, a.k, ldx_name, error)) return status;
   if (const lowbit_status status = check_stride(a.ldout, a.m, n, "ldout", error)) return status;
   if (!x && a.m > 0 && a.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "%s: must not be NULL", name);
   if (!a.out && a.m > 0 && n > 0) return fail(error, LOWBIT_INVALID_VALUE, "out: must not be NULL");
+  if (overlap(bytes_of(x, a.m, a.k, ldx, x_bytes), bytes_of(a.out, a.m, n, a.ldout, out_bytes))) {
+    return fail(error, LOWBIT_INVALID_VALUE, "out: must share no memory with %s", name);
+  }
   p->x = x;
   p->ldx = ldx;
   p->out = a.out;
   p->ldout = a.ldout;
+  return LOWBIT_OK;
+}
+
+// Where float or 8-bit results go, and what is added to them.
+lowbit_status take_epilogue(const lowbit_matmul_args& a, Product* p, lowbit_error* error) {
+  p->bias = a.bias;
+  p->activation = a.activation;
+  p->out_type = a.out_type == LOWBIT_NONE ? LOWBIT_FLOAT32 : a.out_type;
+  if (is_code_type(p->out_type)) {
+    p->out_format = find_format(p->out_type == LOWBIT_INT8 ? LOWBIT_INT(8) : LOWBIT_UINT(8), error);
+    if (!std::isfinite(a.out_scale) || !(a.out_scale > 0)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "out_scale: must be finite and above 0, got %g", double(a.out_scale));
+    }
+    if (a.out_zero_point < p->out_format->qmin() || a.out_zero_point > p->out_format->qmax()) {
+      return fail(error, LOWBIT_INVALID_VALUE, "out_zero_point: must be %d to %d, got %d", p->out_format->qmin(),
+                  p->out_format->qmax(), static_cast<int>(a.out_zero_point));
+    }
+    p->out_scale = a.out_scale;
+    p->out_zero = float(a.out_zero_point);
+  }
+  if (!a.residual) return LOWBIT_OK;
+  if (!is_float_type(a.residual_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "residual_type: must be float32, float16 or bfloat16, got %d",
+                static_cast<int>(a.residual_type));
+  }
+  const int64_t n = p->layout.n;
+  if (const lowbit_status status = check_stride(a.ldresidual, a.m, n, "ldresidual", error)) return status;
+  const bool is_out = a.residual == a.out && a.residual_type == p->out_type && (a.m <= 1 || a.ldresidual == a.ldout);
+  if (!is_out && overlap(bytes_of(a.residual, a.m, n, a.ldresidual, type_bits(a.residual_type) / 8),
+                         bytes_of(a.out, a.m, n, a.ldout, type_bits(p->out_type) / 8))) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "residual: must be out itself, of its type and stride, or share no memory with it");
+  }
+  p->residual = a.residual;
+  p->ldresidual = a.ldresidual;
+  p->residual_type = a.residual_type;
   return LOWBIT_OK;
 }
 
@@ -79,20 +129,26 @@ lowbit_status plan_product(const lowbit_matmul_args* a, Product* p, lowbit_error
     return fail(error, LOWBIT_INVALID_VALUE,
                 "weights: plain codes without a scale; use matmul_int, or pack a quantized array");
   }
-  const bool quantized = a->x_type == LOWBIT_INT8 || a->x_type == LOWBIT_UINT8;
-  if (!quantized && a->x_type != LOWBIT_FLOAT32) {
-    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, int8 or uint8, got %d",
+  const bool quantized = is_code_type(a->x_type);
+  if (!quantized && !is_float_type(a->x_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, float16, bfloat16, int8 or uint8, got %d",
                 static_cast<int>(a->x_type));
   }
-  if (a->compute != LOWBIT_COMPUTE_INT8 && (a->compute != LOWBIT_COMPUTE_FLOAT32 || quantized)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
-                quantized ? " for 8-bit x" : " or float32", static_cast<int>(a->compute));
+  if (a->out_type != LOWBIT_NONE && !is_float_type(a->out_type) && !is_code_type(a->out_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "out_type: must be float32, float16, bfloat16, int8 or uint8, got %d",
+                static_cast<int>(a->out_type));
   }
-  if (a->compute == LOWBIT_COMPUTE_INT8 && !l.format->has_int8()) {
+  const bool any = a->compute >= LOWBIT_COMPUTE_INT8 && a->compute <= LOWBIT_COMPUTE_INT8X2;
+  if (!any || (quantized && a->compute != LOWBIT_COMPUTE_INT8)) {
+    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
+                quantized ? " for 8-bit x" : ", float32 or int8x2", static_cast<int>(a->compute));
+  }
+  if (a->compute != LOWBIT_COMPUTE_FLOAT32 && !l.format->has_int8()) {
     return fail(error, LOWBIT_INVALID_VALUE,
-                "compute: got int8 for weights of format %s, whose codes are neither integers nor 4 bits; expected "
+                "compute: got %s for weights of format %s, whose codes are neither integers nor 4 bits; expected "
                 "float32%s",
-                l.format->name, quantized ? ", which takes no 8-bit x" : "");
+                a->compute == LOWBIT_COMPUTE_INT8 ? "int8" : "int8x2", l.format->name,
+                quantized ? ", which takes no 8-bit x" : "");
   }
   if (a->activation < LOWBIT_IDENTITY || a->activation > LOWBIT_SILU) {
     return fail(error, LOWBIT_INVALID_VALUE, "activation: unknown value %d", static_cast<int>(a->activation));
@@ -102,6 +158,7 @@ lowbit_status plan_product(const lowbit_matmul_args* a, Product* p, lowbit_error
   o.compute = a->compute;
   o.act_group_size = a->act_group_size;
   o.x_quantized = quantized;
+  o.decode_x = !quantized && a->x_type != LOWBIT_FLOAT32;
   o.column_sums = a->x_type == LOWBIT_UINT8 || (quantized && a->x_zero_point);
   if (const lowbit_status status = make_plan(p->context, l, o, &p->plan, error)) return status;
   if (quantized) {
@@ -146,7 +203,7 @@ lowbit_status plan_product(const lowbit_matmul_int_args* a, Product* p, lowbit_e
 
 // The pointers, and what goes with them.
 lowbit_status fill_product(const lowbit_matmul_args* args, Product* p, lowbit_error* error) {
-  if (args->x_type != LOWBIT_FLOAT32) {
+  if (is_code_type(args->x_type)) {
     if (!args->x_scale && args->m > 0) {
       return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
     }
@@ -155,22 +212,25 @@ lowbit_status fill_product(const lowbit_matmul_args* args, Product* p, lowbit_er
     p->x_zero = args->x_zero_point;
     p->x_zero_count = args->x_zero_point_count;
   }
-  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", p, error)) return status;
+  if (const lowbit_status status = take_epilogue(*args, p, error)) return status;
+  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(args->x_type) / 8,
+                                             type_bits(p->out_type) / 8, p, error)) {
+    return status;
+  }
   set_table(p);
   p->x_type = args->x_type;
-  p->bias = args->bias;
-  p->activation = args->activation;
   return LOWBIT_OK;
 }
 
 lowbit_status fill_product(const lowbit_matmul_int_args* args, Product* p, lowbit_error* error) {
-  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", p, error)) return status;
+  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", 1, 4, p, error)) return status;
   p->x_type = args->a_type;
   p->x_zero = args->a_zero_point;
   p->x_zero_count = args->a_zero_point_count;
   p->b_zero = args->b_zero_point;
   p->b_zero_count = args->b_zero_point_count;
   p->integer_result = true;
+  p->accumulate = args->accumulate != 0;
   return LOWBIT_OK;
 }
 

@@ -40,6 +40,15 @@ void sum_activations(const Product& p, int64_t row) {
   }
 }
 
+// A row of float x as float32: itself, or decoded to `buffer`.
+const float* float_row(const Product& p, int64_t row, void* buffer) {
+  const FloatFormat* const half = float_format(p.x_type);
+  if (!half) return static_cast<const float*>(p.x) + row * p.ldx;
+  float* const x = static_cast<float*>(buffer);
+  p.context.kernels->decode_floats(static_cast<const uint16_t*>(p.x) + row * p.ldx, p.plan.k, *half, x);
+  return x;
+}
+
 // Activations with a uint8 code are shifted to int8; their zero point goes along.
 int32_t x_zero_of(const Product& p, int64_t row) {
   const int32_t zero = p.x_zero ? p.x_zero[p.x_zero_count == 1 ? 0 : row] : 0;
@@ -50,16 +59,19 @@ int64_t prepare_tasks(const Product& p) {
   return p.plan.tasks() > 0 ? ceil_div(p.plan.m + p.plan.ones, p.plan.prepare_rows) : 0;
 }
 
-void prepare_task(const Product& p, int64_t task) {
+void prepare_task(const Product& p, int64_t task, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
   const Plan& plan = p.plan;
-  const auto prepare = [&](int64_t row) {
+  // x_row: counted in x; behind them the row of ones
+  const auto prepare = [&](int64_t x_row) {
     if (plan.path == Path::kFloat) {
-      if (plan.k > 0) {
-        std::memcpy(prepared_row(p, row), static_cast<const float*>(p.x) + row * p.ldx, size_t(plan.k) * 4);
-      }
+      uint8_t* const to = prepared_row(p, x_row);
+      if (plan.k == 0) return;
+      const float* const x = float_row(p, x_row, to);
+      if (!float_format(p.x_type)) std::memcpy(to, x, size_t(plan.k) * 4);
       return;
     }
+    const int64_t row = x_row * plan.terms;
     if (plan.k == 0) {
       std::memset(sums_row(p, row), 0, size_t(plan.groups) * 4);
       return;
@@ -72,7 +84,7 @@ void prepare_task(const Product& p, int64_t task) {
     to.act_group = plan.act_group;
     to.a = prepared_row(p, row);
     to.sums = sums_row(p, row);
-    if (row == plan.m) {  // the row of ones
+    if (x_row == plan.m) {  // the row of ones
       std::memset(to.a, 0, size_t(plan.a_stride));
       int8_t ones[256];
       std::memset(ones, 1, sizeof ones);
@@ -85,13 +97,18 @@ void prepare_task(const Product& p, int64_t task) {
         to.a += 256 * kernels.bytes_per_k;
       }
       *sums_row(p, row) = int32_t(uint32_t(plan.k));
-    } else if (p.x_type == LOWBIT_FLOAT32) {
-      to.act_scale = act_scale_row(p, row);
-      kernels.prepare_float(static_cast<const float*>(p.x) + row * p.ldx, to);
+    } else if (p.x_type != LOWBIT_INT8 && p.x_type != LOWBIT_UINT8) {
+      const float* const x = float_row(p, x_row, slice);
+      for (to.term = 0; to.term < plan.terms; ++to.term) {
+        to.a = prepared_row(p, row + to.term);
+        to.sums = sums_row(p, row + to.term);
+        to.act_scale = act_scale_row(p, row + to.term);
+        kernels.prepare_float(x, to);
+      }
     } else {
       kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
     }
-    if (plan.float_zeros) sum_activations(p, row);
+    for (int term = 0; plan.float_zeros && term < plan.terms; ++term) sum_activations(p, row + term);
   };
   const int64_t first = task * plan.prepare_rows, end = std::min(plan.m + plan.ones, first + plan.prepare_rows);
   for (int64_t row = first; row < end; ++row) prepare(row);
@@ -242,17 +259,47 @@ void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, Gem
   }
 }
 
-// Scale of the whole row, multiplied in after the sum.
-void finish_float(const Product& p, int64_t row, const Columns& c, const float* sum) {
+// From the sums of a prepared row, and of its second term, which are `ld` apart, to a row of the result. What is no
+// float32 passes through the stack, a piece at a time.
+void finish_float(const Product& p, int64_t row, const Columns& c, const float* sums, int64_t ld) {
+  constexpr int64_t kPiece = 4 * kPanel;
+  const Kernels& kernels = *p.context.kernels;
+  const int64_t x_row = row / p.plan.terms;
+  const bool two = p.plan.terms == 2;
+  const FloatFormat* const half_residual = float_format(p.residual_type);
+  const FloatFormat* const half_out = float_format(p.out_type);
   FinishRow f = {};
-  f.n = c.n;
   f.has_act_scale = p.plan.path != Path::kFloat && !p.plan.act_in_sum;
   if (f.has_act_scale) {
-    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : row] : *act_scale_row(p, row);
+    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : x_row] : *act_scale_row(p, row);
+    if (two) f.second_act_scale = *act_scale_row(p, row + 1);
   }
-  f.bias = p.bias ? p.bias + c.first : nullptr;
   f.activation = p.activation;
-  p.context.kernels->finish_row(sum, f, static_cast<float*>(p.out) + row * p.ldout + c.first);
+  for (int64_t j = 0; j < c.n; j += kPiece) {
+    const int64_t column = c.first + j, at = x_row * p.ldout + column, from = x_row * p.ldresidual + column;
+    float residual[kPiece], result[kPiece];
+    f.n = std::min(kPiece, c.n - j);
+    f.second = two ? sums + ld + j : nullptr;
+    f.bias = p.bias ? p.bias + column : nullptr;
+    if (half_residual) {
+      kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + from, f.n, *half_residual, residual);
+      f.residual = residual;
+    } else if (p.residual) {
+      f.residual = static_cast<const float*>(p.residual) + from;
+    }
+    if (p.out_type == LOWBIT_FLOAT32) {
+      kernels.finish_row(sums + j, f, static_cast<float*>(p.out) + at);
+      continue;
+    }
+    kernels.finish_row(sums + j, f, result);
+    if (half_out) {
+      const Rounding nearest = {Rounding::kNearest, 0, 0, 0};
+      kernels.encode_floats(result, f.n, *half_out, nearest, static_cast<uint16_t*>(p.out) + at);
+    } else {
+      kernels.quantize_runs(result, f.n, f.n, &p.out_scale, &p.out_zero, 0, p.out_format->coder,
+                            static_cast<uint8_t*>(p.out) + at);
+    }
+  }
 }
 
 // Path::kCodes: what turns a block's int32 sums into results.
@@ -295,24 +342,27 @@ void read_columns(const Product& p, const Columns& c, const PanelBlock& b, Codes
 void finish_codes(const Product& p, const Columns& c, const CodesColumns& columns, int64_t first, int64_t rows,
                   int32_t* sums) {
   const Kernels& kernels = *p.context.kernels;
+  float scaled[2 * CodesColumns::kMost];
   for (int64_t r = 0; r < rows; ++r) {
     int32_t* s = sums + r * c.panels * kPanel;
     if (columns.correct) {
       CorrectRow row = {};
       row.n = c.n;
       row.a_sum = *sums_row(p, first + r);
-      row.a_zero = p.x_type == LOWBIT_FLOAT32 ? 0 : x_zero_of(p, first + r);
+      row.a_zero = x_zero_of(p, first + r);
       row.b_zero = columns.zero;
       row.column_sum = columns.column_sum;
       row.k = p.plan.k;
       kernels.correct_row(s, row);
     }
     if (p.integer_result) {
-      std::memcpy(static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first, s, size_t(c.n) * 4);
+      int32_t* const out = static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first;
+      for (int64_t j = 0; p.accumulate && j < c.n; ++j) s[j] = int32_t(uint32_t(s[j]) + uint32_t(out[j]));
+      std::memcpy(out, s, size_t(c.n) * 4);
     } else {
-      float scaled[CodesColumns::kMost];
-      kernels.scale_row(s, c.n, columns.scale, scaled);
-      finish_float(p, first + r, c, scaled);
+      const int term = int(r % p.plan.terms), last = p.plan.terms - 1;
+      kernels.scale_row(s, c.n, columns.scale, scaled + term * CodesColumns::kMost);
+      if (term == last) finish_float(p, first + r - last, c, scaled, CodesColumns::kMost);
     }
   }
 }
@@ -326,7 +376,7 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   CodesColumns columns;
   read_columns(p, c, b, &columns);
   if (p.plan.ones) {
-    set_rows(p, c, p.plan.m, 1, &g);
+    set_rows(p, c, p.plan.rows, 1, &g);
     kernels.gemm_codes(g);
     std::memcpy(columns.column_sum, sums, size_t(c.panels * kPanel) * 4);
   }
@@ -390,7 +440,7 @@ void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t 
     set_rows(p, c, first, rows, &g);
     gemm(g);
     if (zeros) subtract_zeros(p, zeros, c.panels, first, rows, sums);
-    for (int64_t r = 0; r < rows; ++r) finish_float(p, first + r, c, sums + r * g.ldc);
+    for (int64_t r = 0; r < rows; r += p.plan.terms) finish_float(p, first + r, c, sums + r * g.ldc, g.ldc);
   }
 }
 
@@ -423,7 +473,7 @@ void float_sums(const Product& p, const Columns& c, int64_t row_begin, int64_t r
 void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
   float_sums(p, c, row_begin, row_end, slice, sums, 0);
-  for (int64_t r = 0; r < row_end - row_begin; ++r) finish_float(p, row_begin + r, c, sums + r * c.panels * kPanel);
+  for (int64_t r = 0; r < row_end - row_begin; ++r) finish_float(p, row_begin + r, c, sums + r * c.panels * kPanel, 0);
 }
 
 // ---- parts of K ---------------------------------------------------------------------------------------------------
@@ -450,7 +500,7 @@ void part_sums(const Product& p, Columns c, int64_t row_begin, int64_t row_end, 
     gemm(g);
     if (plan.ones) {
       g.c = static_cast<int32_t*>(g.c) + rows * g.ldc;
-      set_rows(p, c, plan.m, 1, &g);
+      set_rows(p, c, plan.rows, 1, &g);
       gemm(g);
     }
   }
@@ -482,7 +532,7 @@ void add_parts(const Product& p, Columns c, int64_t row_begin, int64_t row_end, 
     const float* const zeros = zero_products(p, c, decode_scales(p, c, slice), slice);
     subtract_zeros(p, zeros, c.panels, row_begin, rows, sums);
   }
-  for (int64_t r = 0; r < rows; ++r) finish_float(p, row_begin + r, c, sums + r * width);
+  for (int64_t r = 0; r < rows; r += plan.terms) finish_float(p, row_begin + r, c, sums + r * width, width);
 }
 
 using Left = std::atomic<int32_t>;
@@ -499,7 +549,7 @@ void product_task(const Product& p, int64_t task, uint8_t* slice) {
   c.segment = 0;
   c.segments = plan.segments;
   const int64_t row = block % plan.row_blocks * plan.rows_per_task;
-  const int64_t row_end = std::min(plan.m, row + plan.rows_per_task);
+  const int64_t row_end = std::min(plan.rows, row + plan.rows_per_task);
   if (plan.parts > 1) {
     uint8_t* const slots = p.workspace + plan.slots_offset + block * plan.slots * plan.slot_stride;
     c.segment = task % plan.parts * plan.part_segments;
@@ -548,8 +598,10 @@ void run(const Group& group) {
     for (int64_t block = 0; block < p->plan.blocks(); ++block)
       new (tasks_left(*p) + block) Left(int32_t(p->plan.parts));
   }
-  parallel_for(group.context, preparing, [&](int64_t begin, int64_t end, int) {
-    each_task(group, &Product::first_prepare, begin, end, prepare_task);
+  parallel_for(group.context, preparing, [&](int64_t begin, int64_t end, int thread_id) {
+    uint8_t* const slice = group.slices + thread_id * group.slice;
+    each_task(group, &Product::first_prepare, begin, end,
+              [slice](const Product& p, int64_t task) { prepare_task(p, task, slice); });
   });
   parallel_for(group.context, tasks, [&](int64_t begin, int64_t end, int thread_id) {
     uint8_t* const slice = group.slices + thread_id * group.slice;

@@ -25,9 +25,15 @@ struct Product {
   int64_t b_zero_count;
   const float* bias;
   int activation;
-  void* out;  // float, or int32
+  const void* residual;  // or null
+  int64_t ldresidual;
+  lowbit_type residual_type;
+  void* out;
   int64_t ldout;
-  bool integer_result;
+  lowbit_type out_type;      // but int32 where integer_result
+  const Format* out_format;  // of 8-bit results, with their scale and zero point
+  float out_scale, out_zero;
+  bool integer_result, accumulate;              // of lowbit_matmul_int; accumulate: added to out
   uint8_t* workspace;                           // Plan::size bytes
   int64_t first_prepare, first_task;            // of all products' in a group, in order; set by run
   alignas(LOWBIT_ALIGNMENT) uint8_t table[64];  // int8 numbers + 128 by code, four times; see set_table

@@ -23,6 +23,7 @@ GELU_TANH: int
 SILU: int
 COMPUTE_INT8: int
 COMPUTE_FLOAT32: int
+COMPUTE_INT8X2: int
 
 class Context:
     def __init__(self, isa: str | None, threads: int) -> None: ...
@@ -131,7 +132,10 @@ def matmul(
     x_zero_point: npt.NDArray[np.int32] | None,
     bias: npt.NDArray[np.float32] | None,
     activation: int,
-    out: npt.NDArray[np.float32],
+    out: _Array,
+    residual: _Array | None = None,
+    out_scale: float = 0.0,
+    out_zero_point: int = 0,
 ) -> None: ...
 def matmul_grouped(
     context: Context,
@@ -144,7 +148,7 @@ def matmul_grouped(
     x_zero_point: npt.NDArray[np.int32] | None,
     bias: npt.NDArray[np.float32] | None,
     activation: int,
-    out: npt.NDArray[np.float32],
+    out: _Array,
 ) -> None: ...
 def matmul_int(
     context: Context,
@@ -153,6 +157,7 @@ def matmul_int(
     a_zero_point: npt.NDArray[np.int32] | None,
     b_zero_point: npt.NDArray[np.int32] | None,
     out: npt.NDArray[np.int32],
+    accumulate: bool = False,
 ) -> None: ...
 def fake_quantize(
     context: Context,

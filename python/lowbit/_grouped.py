@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _core
-from ._checks import FLOAT32, MAX_SIDE, Array, choice, contiguous, floats, integer, matrix, output, store, to_float32
+from ._checks import FLOAT32, MAX_SIDE, Array, choice, contiguous, floats, integer, matrix, output, to_float32
+from ._formats import raw
 from ._matmul import ACTIVATIONS, COMPUTES, _activation_params, default_compute
 from ._runtime import context
 from .arrays import QuantizedArray
@@ -69,11 +70,13 @@ def matmul_grouped(
             f"act_group_size: {group}, expected None, -1 (whole rows) or at least 1; None with a QuantizedArray x"
         )
     for i, (w, mode) in enumerate(zip(experts, modes, strict=True)):
-        if mode == COMPUTES["int8"] and not has_int8(w._format):
-            raise ValueError(f"compute: 'int8' with {w.format} weights (weights[{i}]), expected 'float32' or None")
-        if mode != COMPUTES["int8"] and (isinstance(operand, QuantizedArray) or act_group_size is not None):
-            name = "x: a QuantizedArray" if isinstance(operand, QuantizedArray) else f"act_group_size: {group}"
-            raise ValueError(f"{name} with {w.format} weights (weights[{i}]) and compute 'float32', expected 'int8'")
+        where = f"{w.format} weights (weights[{i}])"
+        if isinstance(operand, QuantizedArray) and not (mode == COMPUTES["int8"] and has_int8(w._format)):
+            raise ValueError(f"x: a QuantizedArray with compute {compute!r} and {where}, expected x.dequantize()")
+        if mode != COMPUTES["float32"] and not has_int8(w._format):
+            raise ValueError(f"compute: {compute!r} with {where}, expected 'float32' or None")
+        if mode == COMPUTES["float32"] and act_group_size is not None:
+            raise ValueError(f"act_group_size: {group} with {where} and compute 'float32', expected None")
     bias_array = None if bias is None else floats("bias", bias)
     if bias_array is not None and bias_array.shape != (len(experts), n):
         raise ValueError(f"bias: shape {bias_array.shape}, expected ({len(experts)}, {n})")
@@ -87,11 +90,10 @@ def matmul_grouped(
     if isinstance(operand, QuantizedArray):
         x_scale, x_zero_point, group = _activation_params(operand, total)
     result = out if out is not None else np.empty((total, n), dtype)
-    floats32 = result if dtype == FLOAT32 else np.empty(result.shape, np.float32)
     _core.matmul_grouped(
         context(),
         [w._data for w in experts],
-        matrix(data if isinstance(operand, QuantizedArray) else to_float32(data), total, k),
+        matrix(raw(data), total, k),
         counts,
         modes,
         group,
@@ -99,9 +101,9 @@ def matmul_grouped(
         x_zero_point,
         None if bias_array is None else contiguous(to_float32(bias_array)),
         act,
-        floats32,
+        raw(result),
     )
-    return result if dtype == FLOAT32 else store(floats32, result)
+    return result
 
 
 def _experts(weights: Sequence[PackedWeights]) -> list[PackedWeights]:

@@ -17,7 +17,9 @@ from .matmul import (
     matmul_float32,
     matmul_int,
     matmul_int8,
+    matmul_int8x2,
     quantize_activations,
+    quantize_activations_twice,
 )
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
@@ -48,10 +50,12 @@ __all__ = [
     "matmul_grouped",
     "matmul_int",
     "matmul_int8",
+    "matmul_int8x2",
     "numbers",
     "pack_bits",
     "quantize",
     "quantize_activations",
+    "quantize_activations_twice",
     "search_params",
     "unpack_bits",
     "value_range",

@@ -130,7 +130,7 @@ std::deque<One> long_products(std::mt19937& random) {
   const lowbit_compute int8 = LOWBIT_COMPUTE_INT8, float32 = LOWBIT_COMPUTE_FLOAT32;
   constexpr int64_t k = 1024 * 7 + 5;
   for (const int64_t n : {1, 16, 17}) {
-    const int64_t m = n == 1 ? 1100 : 70;
+    const int64_t m = n == 1 ? 300 : 70;
     all.emplace_back(random, weights_info(LOWBIT_INT(8), n, k, 0, LOWBIT_INT8), m, int8, -1);
     all.emplace_back(random, weights_info(LOWBIT_UINT(4), n, k, 0, LOWBIT_UINT8), m, int8, -1);
     all.emplace_back(random, weights_info(LOWBIT_INT(4), n, k, 32, LOWBIT_NONE), m, int8, 0);
@@ -143,6 +143,8 @@ std::deque<One> long_products(std::mt19937& random) {
     all.emplace_back(random, weights_info(LOWBIT_FORMAT_MXFP4, n, k, 32, LOWBIT_NONE), m, int8, 0);
     all.emplace_back(random, weights_info(LOWBIT_UINT(5), n, k, 64, LOWBIT_UINT8), m, float32, 0);
   }
+  all.emplace_back(random, weights_info(LOWBIT_INT(8), 1, 1024 * 64 + 5, 128, LOWBIT_INT8), 33, int8, 0);
+  all.emplace_back(random, weights_info(LOWBIT_INT(4), 1, 1024 * 64 + 5, 32, LOWBIT_NONE), 33, int8, -1);
   // few rows, codes unpacked on the way
   all.emplace_back(random, weights_info(LOWBIT_INT(4), 16, 1024 * 64 + 5, 32, LOWBIT_NONE), 8, int8, 0);
   all.emplace_back(random, weights_info(LOWBIT_UINT(4), 17, 1024 * 63, 0, LOWBIT_UINT8), 8, int8, -1);

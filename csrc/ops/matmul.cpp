@@ -1,5 +1,8 @@
-// lowbit_matmul and lowbit_matmul_int: their arguments, checked.
+// lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments, checked.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <new>
 
 #include "../context.hpp"
 #include "../error.hpp"
@@ -11,14 +14,14 @@
 namespace lowbit {
 namespace {
 
-lowbit_status check_workspace(const Plan& plan, void* workspace, size_t size, lowbit_error* error) {
-  if (plan.size > 0 && (!workspace || !aligned(workspace, LOWBIT_ALIGNMENT))) {
+lowbit_status check_workspace(int64_t needed, void* workspace, size_t size, lowbit_error* error) {
+  if (needed > 0 && (!workspace || !aligned(workspace, LOWBIT_ALIGNMENT))) {
     return fail(error, LOWBIT_INVALID_VALUE, "workspace: must not be NULL and aligned to %d bytes, got %p",
                 LOWBIT_ALIGNMENT, workspace);
   }
-  if (size < size_t(plan.size)) {
+  if (size < size_t(needed)) {
     return fail(error, LOWBIT_INVALID_VALUE, "workspace: %zu bytes given, %lld needed", size,
-                static_cast<long long>(plan.size));
+                static_cast<long long>(needed));
   }
   return LOWBIT_OK;
 }
@@ -29,11 +32,13 @@ lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, const char*
               static_cast<long long>(stride));
 }
 
-// What both functions ask of their context, weights and shape; `name` is the left operand's.
+const char* left_name(const lowbit_matmul_args*) { return "x"; }
+const char* left_name(const lowbit_matmul_int_args*) { return "a"; }
+
+// What all functions ask of their weights and shape.
 template <class Args>
-lowbit_status open_product(const lowbit_context* context, const Args* a, const char* name, Product* p,
-                           lowbit_error* error) {
-  if (!get_context(context, &p->context, error)) return LOWBIT_INVALID_VALUE;
+lowbit_status open_product(const Context& context, const Args* a, Product* p, lowbit_error* error) {
+  p->context = context;
   if (!a || a->struct_size != sizeof *a) {
     return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL and struct_size must be %zu", sizeof *a);
   }
@@ -43,7 +48,7 @@ lowbit_status open_product(const lowbit_context* context, const Args* a, const c
     return fail(error, LOWBIT_INVALID_VALUE, "m: must be at least 0, got %lld", static_cast<long long>(a->m));
   }
   if (a->k != p->layout.k) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", name,
+    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", left_name(a),
                 static_cast<long long>(a->k), static_cast<long long>(p->layout.k));
   }
   p->packed = static_cast<const uint8_t*>(a->weights);
@@ -60,7 +65,7 @@ Bytes bytes_of(const void* data, int64_t m, int64_t width, int64_t stride, int64
   return {data, m, width * element, m > 1 ? stride * element : 0};
 }
 
-// The same for their data and workspace, once planned. x_bytes, out_bytes: of an element.
+// The same for their data, once planned. x_bytes, out_bytes: of an element.
 template <class Args>
 lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name,
                         int64_t x_bytes, int64_t out_bytes, Product* p, lowbit_error* error) {
@@ -76,8 +81,7 @@ lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t 
   p->ldx = ldx;
   p->out = a.out;
   p->ldout = a.ldout;
-  p->workspace = static_cast<uint8_t*>(a.workspace);
-  return check_workspace(p->plan, a.workspace, a.workspace_size, error);
+  return LOWBIT_OK;
 }
 
 // Where float or 8-bit results go, and what is added to them.
@@ -117,9 +121,8 @@ lowbit_status take_epilogue(const lowbit_matmul_args& a, Product* p, lowbit_erro
 
 bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
 
-// Everything but pointers to data: what the workspace depends on.
-lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
-  if (const lowbit_status status = open_product(context, a, "x", p, error)) return status;
+// Everything but pointers to data: what the workspace depends on. p has been opened.
+lowbit_status plan_product(const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (!l.has_scale) {
     return fail(error, LOWBIT_INVALID_VALUE,
@@ -174,9 +177,7 @@ lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_arg
   return LOWBIT_OK;
 }
 
-lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* a, Product* p,
-                              lowbit_error* error) {
-  if (const lowbit_status status = open_product(context, a, "a", p, error)) return status;
+lowbit_status plan_product(const lowbit_matmul_int_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (l.bits != 8 || !l.format->is_integer() || l.groups != 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "weights: must be int8 or uint8 codes without groups, got %s%s",
@@ -201,6 +202,120 @@ lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul
   return make_plan(p->context, l, o, &p->plan, error);
 }
 
+// The pointers, and what goes with them.
+lowbit_status fill_product(const lowbit_matmul_args* args, Product* p, lowbit_error* error) {
+  if (is_code_type(args->x_type)) {
+    if (!args->x_scale && args->m > 0) {
+      return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
+    }
+    p->x_scale = args->x_scale;
+    p->x_scale_count = args->x_scale_count;
+    p->x_zero = args->x_zero_point;
+    p->x_zero_count = args->x_zero_point_count;
+  }
+  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(p->x_type) / 8,
+                                             type_bits(p->out_type) / 8, p, error)) {
+    return status;
+  }
+  if (const lowbit_status status = take_epilogue(*args, p, error)) return status;
+  set_table(p);
+  return LOWBIT_OK;
+}
+
+lowbit_status fill_product(const lowbit_matmul_int_args* args, Product* p, lowbit_error* error) {
+  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", 1, 4, p, error)) return status;
+  p->x_type = args->a_type;
+  p->x_zero = args->a_zero_point;
+  p->x_zero_count = args->a_zero_point_count;
+  p->b_zero = args->b_zero_point;
+  p->b_zero_count = args->b_zero_point_count;
+  p->integer_result = true;
+  p->accumulate = args->accumulate != 0;
+  return LOWBIT_OK;
+}
+
+// A failure of product i of `count` says which it was.
+lowbit_status at_product(lowbit_status status, int64_t i, int64_t count, lowbit_error* error) {
+  if (!status || count == 1 || !error) return status;
+  char message[sizeof error->message];
+  std::memcpy(message, error->message, sizeof message);
+  return fail(error, status, "args[%lld]: %s", static_cast<long long>(i), message);
+}
+
+// What a call needs in all. Its workspace: the Products, what the tasks of each share, a slice for each thread.
+struct Needs {
+  Context context;
+  int threads;     // that are worth their waking
+  int64_t shared;  // bytes in front of the slices
+  int64_t slice;
+
+  int64_t size() const { return shared + slice * threads; }
+};
+
+// Opens and plans product i, for as many threads as it would have alone.
+template <class Args>
+lowbit_status plan_one(const Context& context, const Args* args, int64_t i, int64_t count, Product* p,
+                       lowbit_error* error) {
+  lowbit_status status = open_product(context, args + i, p, error);
+  if (!status) status = plan_product(args + i, p, error);
+  return at_product(status, i, count, error);
+}
+
+template <class Args>
+lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_t count, Needs* needs,
+                         lowbit_error* error) {
+  *needs = Needs();
+  if (!get_context(context, &needs->context, error)) return LOWBIT_INVALID_VALUE;
+  constexpr int64_t kMost = int64_t{1} << 56;  // bytes; what is added at a time is less than 2^60
+  if (count < 0 || count > kMost / int64_t(sizeof(Product))) {
+    return fail(error, LOWBIT_INVALID_VALUE, "count: must be at least 0, got %lld", static_cast<long long>(count));
+  }
+  if (!args && count > 0) return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL");
+  int64_t work = 0;
+  needs->shared = round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
+  for (int64_t i = 0; i < count; ++i) {
+    Product p = {};
+    if (const lowbit_status status = plan_one(needs->context, args, i, count, &p, error)) return status;
+    work = p.plan.work > INT64_MAX - work ? INT64_MAX : work + p.plan.work;
+    needs->shared += p.plan.size;
+    needs->slice = std::max(needs->slice, p.plan.slice);
+    if (needs->shared > kMost) return fail(error, LOWBIT_INVALID_VALUE, "args: too much for one call");
+  }
+  needs->threads = useful_threads(needs->context, work);
+  return LOWBIT_OK;
+}
+
+template <class Args>
+lowbit_status find_workspace(const lowbit_context* context, const Args* args, int64_t count, size_t* size,
+                             lowbit_error* error) {
+  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
+  Needs needs;
+  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  *size = size_t(needs.size());
+  return ok(error);
+}
+
+template <class Args>
+lowbit_status multiply(const lowbit_context* context, const Args* args, int64_t count, void* workspace, size_t size,
+                       lowbit_error* error) {
+  Needs needs;
+  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  if (const lowbit_status status = check_workspace(needs.size(), workspace, size, error)) return status;
+  uint8_t* const base = static_cast<uint8_t*>(workspace);
+  Group group = {needs.context, reinterpret_cast<Product*>(base), count, base + needs.shared, needs.slice};
+  group.context.max_threads = needs.threads;
+  uint8_t* shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
+  for (int64_t i = 0; i < count; ++i) {
+    Product* const p = new (group.products + i) Product();
+    if (const lowbit_status status = plan_one(needs.context, args, i, count, p, error)) return status;
+    if (const lowbit_status status = fill_product(args + i, p, error)) return at_product(status, i, count, error);
+    p->workspace = shared;
+    shared += p->plan.size;
+  }
+  run(group);
+  return ok(error);
+}
+
 }  // namespace
 }  // namespace lowbit
 
@@ -208,56 +323,29 @@ using namespace lowbit;
 
 lowbit_status lowbit_matmul_workspace(const lowbit_context* context, const lowbit_matmul_args* args, size_t* size,
                                       lowbit_error* error) {
-  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
-  Product p = {};
-  if (const lowbit_status status = plan_matmul(context, args, &p, error)) return status;
-  *size = size_t(p.plan.size);
-  return ok(error);
+  return find_workspace(context, args, 1, size, error);
 }
 
 lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args, lowbit_error* error) {
-  Product p = {};
-  if (const lowbit_status status = plan_matmul(context, args, &p, error)) return status;
-  if (is_code_type(args->x_type)) {
-    if (!args->x_scale && args->m > 0) {
-      return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
-    }
-    p.x_scale = args->x_scale;
-    p.x_scale_count = args->x_scale_count;
-    p.x_zero = args->x_zero_point;
-    p.x_zero_count = args->x_zero_point_count;
-  }
-  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(p.x_type) / 8,
-                                             type_bits(p.out_type) / 8, &p, error)) {
-    return status;
-  }
-  if (const lowbit_status status = take_epilogue(*args, &p, error)) return status;
-  set_table(&p);
-  run(p);
-  return ok(error);
+  return multiply(context, args, 1, args ? args->workspace : nullptr, args ? args->workspace_size : 0, error);
+}
+
+lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                              int64_t count, size_t* size, lowbit_error* error) {
+  return find_workspace(context, args, count, size, error);
+}
+
+lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args, int64_t count,
+                                    void* workspace, size_t workspace_size, lowbit_error* error) {
+  return multiply(context, args, count, workspace, workspace_size, error);
 }
 
 lowbit_status lowbit_matmul_int_workspace(const lowbit_context* context, const lowbit_matmul_int_args* args,
                                           size_t* size, lowbit_error* error) {
-  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
-  Product p = {};
-  if (const lowbit_status status = plan_matmul_int(context, args, &p, error)) return status;
-  *size = size_t(p.plan.size);
-  return ok(error);
+  return find_workspace(context, args, 1, size, error);
 }
 
 lowbit_status lowbit_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* args,
                                 lowbit_error* error) {
-  Product p = {};
-  if (const lowbit_status status = plan_matmul_int(context, args, &p, error)) return status;
-  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", 1, 4, &p, error)) return status;
-  p.x_type = args->a_type;
-  p.x_zero = args->a_zero_point;
-  p.x_zero_count = args->a_zero_point_count;
-  p.b_zero = args->b_zero_point;
-  p.b_zero_count = args->b_zero_point_count;
-  p.integer_result = true;
-  p.accumulate = args->accumulate != 0;
-  run(p);
-  return ok(error);
+  return multiply(context, args, 1, args ? args->workspace : nullptr, args ? args->workspace_size : 0, error);
 }

@@ -113,6 +113,7 @@ def pack_weights(
     global_scale: float,
     scale: _Array | None,
     zero_point: _Array | None,
+    transposed: bool = False,
 ) -> npt.NDArray[np.uint8]: ...
 def unpack_weights(
     context: Context,
@@ -135,6 +136,19 @@ def matmul(
     residual: _Array | None = None,
     out_scale: float = 0.0,
     out_zero_point: int = 0,
+) -> None: ...
+def matmul_grouped(
+    context: Context,
+    weights: list[npt.NDArray[np.uint8]],
+    x: _Array,
+    rows: list[int],
+    compute: list[int],
+    act_group_size: int,
+    x_scale: npt.NDArray[np.float32] | None,
+    x_zero_point: npt.NDArray[np.int32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    activation: int,
+    out: _Array,
 ) -> None: ...
 def matmul_int(
     context: Context,

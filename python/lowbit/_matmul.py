@@ -349,7 +349,7 @@ def matmul_int(
     if accumulate and out is None:
         raise ValueError("out: None with accumulate=True, expected the array to add to")
     result = np.empty(shape, np.int32) if out is None else output(out, shape, INT32, {"a": left, "b": right})
-    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b).T)
+    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b), transpose=True)
     _core.matmul_int(
         context(),
         packed._data,

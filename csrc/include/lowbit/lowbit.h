@@ -393,11 +393,13 @@ typedef struct lowbit_weights_info {
   lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
                              signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
                              codes */
+  int transposed;         /* lowbit_pack_weights only. 1: codes are W^T, as lowbit_quantize writes them for rows = k,
+                             row_length = n; 0: W. The packed form is the same */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
-/* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
+/* codes: as lowbit_quantize writes them for rows = n, row_length = k, unless info->transposed. scale: n x groups of scale_type. zero_point:
  * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
@@ -465,6 +467,16 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
                                                  size_t* size, lowbit_error* error);
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
+
+/* `count` products at once, args[0] … args[count - 1], of any shapes: experts with their rows of x, attention heads. The
+ * bits are those of `count` calls of lowbit_matmul; threads share out all of the work, without a pause between products.
+ * No out may overlap another product's operands. Of args, workspace and workspace_size are not looked at. A message
+ * about one of several products begins with "args[i]: ". */
+LOWBIT_API lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                                         int64_t count, size_t* size, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args,
+                                               int64_t count, void* workspace, size_t workspace_size,
+                                               lowbit_error* error);
 
 /* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */

@@ -9,6 +9,7 @@ from .calibrate import absmean, entropy, histogram, hqq_params, log
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
 from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
+from .grouped import matmul_grouped
 from .matmul import (
     INT8_STEPS,
     int8_numbers,
@@ -46,6 +47,7 @@ __all__ = [
     "log",
     "matmul_dynamic",
     "matmul_float32",
+    "matmul_grouped",
     "matmul_int",
     "matmul_int8",
     "matmul_int8x2",

@@ -16,9 +16,8 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const uint8_t* a = g.a + row * g.a_stride;
 
   typename Tile::template Acc<MR, NV> acc;
-  int32_t start[MR];
-  for (int r = 0; r < MR; ++r) start[r] = -Tile::kBias * g.sums[(row + r) * g.sums_stride];
-  acc.start(start);
+  const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
+  acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, 0); }, -Tile::kBias);
   for (int64_t k = 0; k < g.last_group_k; k += Tile::kStep) {
     typename Tile::B codes[NV];
     LOWBIT_UNROLL
@@ -39,20 +38,22 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   }
 }
 
-// Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel.
-template <class Layout, bool kActScale, int MR, int NV>
+// Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel. kZeros: columns may have zero points.
+template <class Layout, bool kActScale, bool kZeros, int MR, int NV>
 void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
+  const bool zeros = kZeros && g.zero;
   const Layout layout(g.table);
   constexpr bool kBytes = Layout::kBytes;
   // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
   // where every column has the same zero, else the rest by a product for each column.
   const int32_t offset =
-      g.zero ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
+      zeros ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
 
   const uint8_t* b[NV];
   for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
   const uint8_t* a = g.a + row * g.a_stride;
-  const int32_t* sums = g.sums + row * g.sums_stride;
+  const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
+  const Rows<float, MR> act_scales(kActScale ? g.act_scale + row * g.act_scale_stride : nullptr, g.act_scale_stride);
   float* c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
 
   int64_t scale_group = 0, scale_left = g.scale_ratio, act_group = 0, act_left = g.act_ratio;
@@ -67,10 +68,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
 
     for (int64_t group = first; group < end; ++group) {
       typename Tile::template Acc<MR, NV> acc;
-      int32_t start[MR];
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) start[r] = -offset * sums[r * g.sums_stride + group];
-      acc.start(start);
+      acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, group); }, -offset);
 
       const int64_t k_end = group + 1 < g.groups ? g.group_k : g.last_group_k;
       for (int64_t k = 0; k < k_end; k += Layout::kStep) {
@@ -98,18 +96,16 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
         const int column = column_of(vec + j);
         const Vec::F scale = load_scale(g.scale + panel * g.scale_stride, g.scale_half, scale_group, column);
         Vec::I zero = Vec::iset(0);
-        if (g.zero) {
+        if (zeros) {
           zero = load_zero(g.zero + panel * g.zero_stride, g.zero_bits, scale_group, column);
           if (kBytes) zero = Vec::isub(zero, Vec::iset(128));
         }
         LOWBIT_UNROLL
         for (int r = 0; r < MR; ++r) {
           Vec::I s = acc.get(r, j);
-          if (g.zero) s = Vec::isub(s, Vec::imul(zero, Vec::iset(sums[r * g.sums_stride + group])));
+          if (zeros) s = Vec::isub(s, Vec::imul(zero, Vec::iset(sums.at(r, group))));
           Vec::F scales = scale;
-          if (kActScale) {
-            scales = Vec::mul(scale, Vec::set(g.act_scale[(row + r) * g.act_scale_stride + act_group]));
-          }
+          if (kActScale) scales = Vec::mul(scale, Vec::set(act_scales.at(r, act_group)));
           total[r][j] = Vec::fma(Vec::to_float(s), scales, total[r][j]);
         }
       }
@@ -135,23 +131,23 @@ struct CodesBody {
   }
 };
 
-template <class Layout, bool kActScale>
+template <class Layout, bool kActScale, bool kZeros = true>
 struct GroupsBody {
   template <int MR, int NV>
   static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
-    groups_tile<Layout, kActScale, MR, NV>(g, row, vec);
+    groups_tile<Layout, kActScale, kZeros, MR, NV>(g, row, vec);
   }
 };
 
 void gemm_codes(const GemmBlock& g) { each_tile<CodesBody, Tile::kCodesRows, Tile::kCodesVecs>(g); }
 
-void gemm_groups(const GemmBlock& g) {
-  if (g.act_scale) {
-    each_tile<GroupsBody<Codes<8>, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
-  } else {
-    each_tile<GroupsBody<Codes<8>, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
-  }
+template <bool kActScale>
+void gemm_bytes(const GemmBlock& g) {
+  if (g.zero) return each_tile<GroupsBody<Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  each_tile<GroupsBody<Codes<8>, kActScale, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
 }
+
+void gemm_groups(const GemmBlock& g) { g.act_scale ? gemm_bytes<true>(g) : gemm_bytes<false>(g); }
 
 // One row keeps more columns in flight, so that its few sums do not wait for each other.
 template <class Layout>

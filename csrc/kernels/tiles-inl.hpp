@@ -8,6 +8,20 @@ constexpr int kVecsPerPanel = kPanel / Vec::kLanes;
 LOWBIT_INLINE int64_t panel_of(int64_t v) { return v / kVecsPerPanel; }
 LOWBIT_INLINE int column_of(int64_t v) { return int(v % kVecsPerPanel) * Vec::kLanes; }
 
+// Rows `stride` apart, addressed from every third: base + 1 and 2 times stride are operands of a load, 3 and 5 times are
+// registers more, which g++ 12 keeps on the stack.
+template <class T, int MR>
+struct Rows {
+  const T* base[(MR + 2) / 3];
+  ptrdiff_t stride;
+
+  LOWBIT_INLINE Rows(const T* first, ptrdiff_t step) : stride(step) {
+    LOWBIT_UNROLL
+    for (int i = 0; i < (MR + 2) / 3; ++i) base[i] = first + 3 * i * step;
+  }
+  LOWBIT_INLINE const T& at(int r, ptrdiff_t i) const { return base[r / 3][r % 3 * stride + i]; }
+};
+
 // The rows past the last whole tile, fewer than MR + 1 of them.
 template <class Body, int MR, int NV, class Block>
 LOWBIT_INLINE void rest_rows(const Block& g, int64_t row, int64_t vec) {

@@ -101,8 +101,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
 
   const int64_t rows = o.m + p->ones;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
-  int64_t widest = p->path == Path::kCodes ? 4 : 2;
-  if (p->path == Path::kGemv) widest = 4;
+  int64_t widest = 4;
   p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
   p->column_blocks = ceil_div(l.panels, p->block_panels);
 

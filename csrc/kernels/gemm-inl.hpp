@@ -44,13 +44,25 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const bool zeros = kZeros && g.zero;
   const Layout layout(g.table);
   constexpr bool kBytes = Layout::kBytes;
+  // Packed codes come from memory: they are fetched 1 KB before their use, at a panel's end those of the panel that
+  // follows the NV of this tile. (Bytes come from L2.)
+  constexpr int kAhead = Layout::kStepBytes == 64 * Layout::kDwords ? 0 : 1024;
   // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
   // where every column has the same zero, else the rest by a product for each column.
   const int32_t offset =
       zeros ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
 
   const uint8_t* b[NV];
-  for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+  const uint8_t* scale_of[NV];
+  LOWBIT_UNROLL
+  for (int j = 0; j < NV; ++j) {
+    b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+    scale_of[j] = g.scale + panel_of(vec + j) * g.scale_stride;
+  }
+  constexpr int64_t kOtherPanels = (NV - 1) / kVecsPerPanel;
+  ptrdiff_t ahead = kAhead, scale_ahead = kAhead / 2;
+  const int64_t last_ahead = g.groups - kAhead / (g.group_k / Layout::kStep * Layout::kStepBytes);
+  const int scale_bytes = g.scale_half ? 2 : 4;
   const uint8_t* a = g.a + row * g.a_stride;
   const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
   const Rows<float, MR> act_scales(kActScale ? g.act_scale + row * g.act_scale_stride : nullptr, g.act_scale_stride);
@@ -69,9 +81,14 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
     for (int64_t group = first; group < end; ++group) {
       typename Tile::template Acc<MR, NV> acc;
       acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, group); }, -offset);
+      if (kAhead != 0 && group == last_ahead) {
+        ahead += kOtherPanels * g.b_stride;
+        scale_ahead += kOtherPanels * g.scale_stride;
+      }
 
       const int64_t k_end = group + 1 < g.groups ? g.group_k : g.last_group_k;
       for (int64_t k = 0; k < k_end; k += Layout::kStep) {
+        typename Layout::Planes planes[NV];
         each_dword<Layout::kDwords * 4 / Tile::kStep>([&](auto step) LOWBIT_ALWAYS {
           constexpr int kDwordsPerStep = Tile::kStep / 4;
           typename Tile::B codes[NV];
@@ -79,7 +96,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
           for (int j = 0; j < NV; ++j) {
             Vec::I dwords[kDwordsPerStep];
             each_dword<kDwordsPerStep>([&](auto d) LOWBIT_ALWAYS {
-              dwords[d.value] = layout.template dword<step.value * kDwordsPerStep + d.value>(b[j]);
+              dwords[d.value] = layout.template dword<step.value * kDwordsPerStep + d.value>(b[j], planes[j]);
             });
             codes[j] = Tile::template prepare<kBytes>(dwords);
           }
@@ -87,17 +104,23 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
         });
         a += Tile::kBytesPerK * Layout::kStep;
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) b[j] += Layout::kStepBytes;
+        for (int j = 0; j < NV; ++j) {
+          if (kAhead != 0 && column_of(vec + j) == 0) {
+            LOWBIT_UNROLL
+            for (int i = 0; i < Layout::kStepBytes; i += 64) __builtin_prefetch(b[j] + ahead + i);
+          }
+          b[j] += Layout::kStepBytes;
+        }
       }
 
       LOWBIT_UNROLL
       for (int j = 0; j < NV; ++j) {
-        const int64_t panel = panel_of(vec + j);
         const int column = column_of(vec + j);
-        const Vec::F scale = load_scale(g.scale + panel * g.scale_stride, g.scale_half, scale_group, column);
+        if (kAhead != 0) __builtin_prefetch(scale_of[j] + (scale_group * kPanel + column) * scale_bytes + scale_ahead);
+        const Vec::F scale = load_scale(scale_of[j], g.scale_half, scale_group, column);
         Vec::I zero = Vec::iset(0);
         if (zeros) {
-          zero = load_zero(g.zero + panel * g.zero_stride, g.zero_bits, scale_group, column);
+          zero = load_zero(g.zero + panel_of(vec + j) * g.zero_stride, g.zero_bits, scale_group, column);
           if (kBytes) zero = Vec::isub(zero, Vec::iset(128));
         }
         LOWBIT_UNROLL

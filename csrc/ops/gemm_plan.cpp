@@ -75,6 +75,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   if (l.has_scale) choose_scales(l, is_float, p);
   if (is_float) {
     p->path = Path::kFloat;
+    p->float_gemv = l.bits <= 4 && o.m <= kFloatGemvRows;
     p->groups = 0;
   } else {
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
@@ -102,7 +103,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   const int64_t rows = o.m + p->ones;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
   int64_t widest = 4;
-  p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
+  p->block_panels = p->float_gemv ? 4 : is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
   p->column_blocks = ceil_div(l.panels, p->block_panels);
 
   int64_t work = 0;

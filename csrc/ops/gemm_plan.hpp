@@ -17,6 +17,7 @@ enum class Path {
 
 struct Plan {
   Path path;
+  bool float_gemv;       // kFloat: codes are decoded on the way
   bool unpack;           // the codes of a column block become bytes first
   bool ones;             // a row of ones behind x gives the sums of W's columns
   bool float_zeros;      // zero points that are floats: a small product of their own subtracts them
@@ -41,7 +42,8 @@ struct Plan {
 };
 
 constexpr int64_t kSegment = 1024;     // k in a segment (docs/numerics.md)
-constexpr int64_t kGemvRows = 8;       // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kGemvRows = 16;      // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kFloatGemvRows = 8;  // likewise, where weights become floats
 constexpr int64_t kRowChunk = 48;      // rows whose results wait in L1 for their epilogue; a multiple of most tiles
 constexpr int64_t kMostGroup = 65536;  // 65536 * 128 * 255 < 2^31: no group's sum wraps
 

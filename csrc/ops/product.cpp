@@ -357,11 +357,15 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   do {  // once where k is 0: the sums are 0 then
     b.k_begin = k;
     b.k_end = std::min(p.plan.k, k + kSegment);
-    kernels.decode_panel(b, decoded);
     g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + k;
     g.k = b.k_end - b.k_begin;
     g.first = k == 0;
-    kernels.gemm_float(g);
+    if (p.plan.float_gemv) {
+      kernels.gemv_float(b, g);
+    } else {
+      kernels.decode_panel(b, decoded);
+      kernels.gemm_float(g);
+    }
     k = b.k_end;
   } while (k < p.plan.k);
   for (int64_t r = 0; r < g.rows; ++r) finish_float(p, row_begin + r, c, g.c + r * g.ldc);

@@ -285,6 +285,8 @@ struct Kernels {
   void (*gemv_groups)(const GemmBlock& block);
   // c float = one segment of compute float32.
   void (*gemm_float)(const FloatBlock& block);
+  // The same from packed codes of at most 4 bits (b of the product is not used); made for few rows.
+  void (*gemv_float)(const PanelBlock& codes, const FloatBlock& product);
 
   // bytes = code - zero + 128 (1..7 bits), for gemm_groups with zero null and gemm_codes.
   void (*unpack_panel)(const PanelBlock& block, uint8_t* out, ptrdiff_t out_stride);

@@ -8,7 +8,13 @@
 #define LOWBIT_UNROLL _Pragma("GCC unroll 32")
 #endif
 // Makes the compiler have this vector now: without it gcc 12 gathers the terms of a sum first, more than fit registers.
+#ifndef LOWBIT_NOW
+#if defined(__aarch64__)
+#define LOWBIT_NOW(vector) __asm__("" : "+w"(vector))
+#else
 #define LOWBIT_NOW(vector) __asm__("" : "+v"(vector))
+#endif
+#endif
 namespace lowbit {
 namespace LOWBIT_ISA {
 namespace {

@@ -27,22 +27,29 @@ struct Codes {
 
   LOWBIT_INLINE explicit Codes(const uint8_t*) {}
 
+  // One vector of each plane: it has 8 / width dwords, so that taking them in order loads it once. (Left to itself,
+  // g++ 12 makes each shift and each mask load it again, and loads bound a product of one row.)
+  struct Planes {
+    Vec::I four, two, one;
+  };
+
   // Dword d of the step at p: four codes for each of kLanes columns (of 16 bits: their low bytes; their high bytes are
-  // kDwords further). p already points at the first column wanted.
+  // kDwords further). p already points at the first column wanted. Wants d ascending, with the same planes.
   template <int d>
-  static LOWBIT_INLINE Vec::I dword(const uint8_t* p) {
+  static LOWBIT_INLINE Vec::I dword(const uint8_t* p, Planes& planes) {
     if constexpr (kBits % 8 == 0) {
       return Vec::iload(p + 64 * d);
     } else {
       constexpr int four = kBits & 4, two = kBits & 2;
       Vec::I code = Vec::iset(0);
-      if constexpr (four != 0) code = part<4, d, 0>(p);
+      if constexpr (four != 0) code = part<4, d, 0>(p, planes.four);
       if constexpr (two != 0) {
-        const Vec::I v = part<2, d, four>(p + 64 * (kStep / 8) * (four != 0));
+        const Vec::I v = part<2, d, four>(p + 64 * (kStep / 8) * (four != 0), planes.two);
         code = four != 0 ? Vec::ior(code, v) : v;
       }
       if constexpr ((kBits & 1) != 0) {
-        const Vec::I v = part<1, d, four + two>(p + 64 * ((kStep / 8) * (four != 0) + (kStep / 16) * (two != 0)));
+        const uint8_t* plane = p + 64 * ((kStep / 8) * (four != 0) + (kStep / 16) * (two != 0));
+        const Vec::I v = part<1, d, four + two>(plane, planes.one);
         code = four + two != 0 ? Vec::ior(code, v) : v;
       }
       return code;
@@ -52,10 +59,13 @@ struct Codes {
  private:
   // The bits that plane `width` has of dword d, moved to bit `to` of each byte.
   template <int width, int d, int to>
-  static LOWBIT_INLINE Vec::I part(const uint8_t* plane) {
+  static LOWBIT_INLINE Vec::I part(const uint8_t* plane, Vec::I& v) {
     constexpr int from = width * (d % (8 / width));
     constexpr int32_t mask = int32_t(0x01010101u * uint32_t(((1 << width) - 1) << to));
-    const Vec::I v = Vec::iload(plane + 64 * (d / (8 / width)));
+    if constexpr (d % (8 / width) == 0) {
+      v = Vec::iload(plane + 64 * (d / (8 / width)));
+      LOWBIT_NOW(v);
+    }
     if constexpr (from > to) return Vec::iand(Vec::shr(v, from - to), Vec::iset(mask));
     if constexpr (from < to) return Vec::iand(Vec::shl(v, to - from), Vec::iset(mask));
     return Vec::iand(v, Vec::iset(mask));
@@ -69,8 +79,8 @@ struct TableCodes : Codes<4> {
 
   LOWBIT_INLINE explicit TableCodes(const uint8_t* t) : Codes<4>(t), table(Vec::iload(t)) {}
   template <int d>
-  LOWBIT_INLINE Vec::I dword(const uint8_t* p) const {
-    return Vec::shuffle(table, Codes<4>::dword<d>(p));
+  LOWBIT_INLINE Vec::I dword(const uint8_t* p, Planes& planes) const {
+    return Vec::shuffle(table, Codes<4>::dword<d>(p, planes));
   }
 };
 

@@ -16,9 +16,8 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const uint8_t* a = g.a + row * g.a_stride;
 
   typename Tile::template Acc<MR, NV> acc;
-  int32_t start[MR];
-  for (int r = 0; r < MR; ++r) start[r] = -Tile::kBias * g.sums[(row + r) * g.sums_stride];
-  acc.start(start);
+  const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
+  acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, 0); }, -Tile::kBias);
   for (int64_t k = 0; k < g.last_group_k; k += Tile::kStep) {
     typename Tile::B codes[NV];
     LOWBIT_UNROLL
@@ -39,20 +38,34 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   }
 }
 
-// Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel.
-template <class Layout, bool kActScale, int MR, int NV>
+// Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel. kZeros: columns may have zero points.
+template <class Layout, bool kActScale, bool kZeros, int MR, int NV>
 void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
+  const bool zeros = kZeros && g.zero;
   const Layout layout(g.table);
   constexpr bool kBytes = Layout::kBytes;
+  // Packed codes come from memory: they are fetched 1 KB before their use, at a panel's end those of the panel that
+  // follows the NV of this tile. (Bytes come from L2.)
+  constexpr int kAhead = Layout::kStepBytes == 64 * Layout::kDwords ? 0 : 1024;
   // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
   // where every column has the same zero, else the rest by a product for each column.
   const int32_t offset =
-      g.zero ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
+      zeros ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
 
   const uint8_t* b[NV];
-  for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+  const uint8_t* scale_of[NV];
+  LOWBIT_UNROLL
+  for (int j = 0; j < NV; ++j) {
+    b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
+    scale_of[j] = g.scale + panel_of(vec + j) * g.scale_stride;
+  }
+  constexpr int64_t kOtherPanels = (NV - 1) / kVecsPerPanel;
+  ptrdiff_t ahead = kAhead, scale_ahead = kAhead / 2;
+  const int64_t last_ahead = g.groups - kAhead / (g.group_k / Layout::kStep * Layout::kStepBytes);
+  const int scale_bytes = g.scale_half ? 2 : 4;
   const uint8_t* a = g.a + row * g.a_stride;
-  const int32_t* sums = g.sums + row * g.sums_stride;
+  const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
+  const Rows<float, MR> act_scales(kActScale ? g.act_scale + row * g.act_scale_stride : nullptr, g.act_scale_stride);
   float* c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
 
   int64_t scale_group = 0, scale_left = g.scale_ratio, act_group = 0, act_left = g.act_ratio;
@@ -67,13 +80,15 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
 
     for (int64_t group = first; group < end; ++group) {
       typename Tile::template Acc<MR, NV> acc;
-      int32_t start[MR];
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) start[r] = -offset * sums[r * g.sums_stride + group];
-      acc.start(start);
+      acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, group); }, -offset);
+      if (kAhead != 0 && group == last_ahead) {
+        ahead += kOtherPanels * g.b_stride;
+        scale_ahead += kOtherPanels * g.scale_stride;
+      }
 
       const int64_t k_end = group + 1 < g.groups ? g.group_k : g.last_group_k;
       for (int64_t k = 0; k < k_end; k += Layout::kStep) {
+        typename Layout::Planes planes[NV];
         each_dword<Layout::kDwords * 4 / Tile::kStep>([&](auto step) LOWBIT_ALWAYS {
           constexpr int kDwordsPerStep = Tile::kStep / 4;
           typename Tile::B codes[NV];
@@ -81,7 +96,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
           for (int j = 0; j < NV; ++j) {
             Vec::I dwords[kDwordsPerStep];
             each_dword<kDwordsPerStep>([&](auto d) LOWBIT_ALWAYS {
-              dwords[d.value] = layout.template dword<step.value * kDwordsPerStep + d.value>(b[j]);
+              dwords[d.value] = layout.template dword<step.value * kDwordsPerStep + d.value>(b[j], planes[j]);
             });
             codes[j] = Tile::template prepare<kBytes>(dwords);
           }
@@ -89,27 +104,31 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
         });
         a += Tile::kBytesPerK * Layout::kStep;
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) b[j] += Layout::kStepBytes;
+        for (int j = 0; j < NV; ++j) {
+          if (kAhead != 0 && column_of(vec + j) == 0) {
+            LOWBIT_UNROLL
+            for (int i = 0; i < Layout::kStepBytes; i += 64) __builtin_prefetch(b[j] + ahead + i);
+          }
+          b[j] += Layout::kStepBytes;
+        }
       }
 
       LOWBIT_UNROLL
       for (int j = 0; j < NV; ++j) {
-        const int64_t panel = panel_of(vec + j);
         const int column = column_of(vec + j);
-        const Vec::F scale = load_scale(g.scale + panel * g.scale_stride, g.scale_half, scale_group, column);
+        if (kAhead != 0) __builtin_prefetch(scale_of[j] + (scale_group * kPanel + column) * scale_bytes + scale_ahead);
+        const Vec::F scale = load_scale(scale_of[j], g.scale_half, scale_group, column);
         Vec::I zero = Vec::iset(0);
-        if (g.zero) {
-          zero = load_zero(g.zero + panel * g.zero_stride, g.zero_bits, scale_group, column);
+        if (zeros) {
+          zero = load_zero(g.zero + panel_of(vec + j) * g.zero_stride, g.zero_bits, scale_group, column);
           if (kBytes) zero = Vec::isub(zero, Vec::iset(128));
         }
         LOWBIT_UNROLL
         for (int r = 0; r < MR; ++r) {
           Vec::I s = acc.get(r, j);
-          if (g.zero) s = Vec::isub(s, Vec::imul(zero, Vec::iset(sums[r * g.sums_stride + group])));
+          if (zeros) s = Vec::isub(s, Vec::imul(zero, Vec::iset(sums.at(r, group))));
           Vec::F scales = scale;
-          if (kActScale) {
-            scales = Vec::mul(scale, Vec::set(g.act_scale[(row + r) * g.act_scale_stride + act_group]));
-          }
+          if (kActScale) scales = Vec::mul(scale, Vec::set(act_scales.at(r, act_group)));
           total[r][j] = Vec::fma(Vec::to_float(s), scales, total[r][j]);
         }
       }
@@ -135,23 +154,23 @@ struct CodesBody {
   }
 };
 
-template <class Layout, bool kActScale>
+template <class Layout, bool kActScale, bool kZeros = true>
 struct GroupsBody {
   template <int MR, int NV>
   static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
-    groups_tile<Layout, kActScale, MR, NV>(g, row, vec);
+    groups_tile<Layout, kActScale, kZeros, MR, NV>(g, row, vec);
   }
 };
 
 void gemm_codes(const GemmBlock& g) { each_tile<CodesBody, Tile::kCodesRows, Tile::kCodesVecs>(g); }
 
-void gemm_groups(const GemmBlock& g) {
-  if (g.act_scale) {
-    each_tile<GroupsBody<Codes<8>, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
-  } else {
-    each_tile<GroupsBody<Codes<8>, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
-  }
+template <bool kActScale>
+void gemm_bytes(const GemmBlock& g) {
+  if (g.zero) return each_tile<GroupsBody<Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  each_tile<GroupsBody<Codes<8>, kActScale, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
 }
+
+void gemm_groups(const GemmBlock& g) { g.act_scale ? gemm_bytes<true>(g) : gemm_bytes<false>(g); }
 
 // One row keeps more columns in flight, so that its few sums do not wait for each other.
 template <class Layout>

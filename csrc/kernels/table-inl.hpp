@@ -48,6 +48,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::gemm_groups,
     LOWBIT_ISA::gemv_groups,
     LOWBIT_ISA::gemm_float,
+    LOWBIT_ISA::gemv_float,
     LOWBIT_ISA::unpack_panel,
     LOWBIT_ISA::decode_panel,
     LOWBIT_ISA::correct_row,

@@ -8,12 +8,37 @@ constexpr int kVecsPerPanel = kPanel / Vec::kLanes;
 LOWBIT_INLINE int64_t panel_of(int64_t v) { return v / kVecsPerPanel; }
 LOWBIT_INLINE int column_of(int64_t v) { return int(v % kVecsPerPanel) * Vec::kLanes; }
 
-// The rows past the last whole tile, fewer than MR + 1 of them.
+// Rows `stride` apart, addressed from every third: base + 1 and 2 times stride are operands of a load, 3 and 5 times
+// are registers more, which g++ 12 keeps on the stack.
+template <class T, int MR>
+struct Rows {
+  const T* base[(MR + 2) / 3];
+  ptrdiff_t stride;
+
+  LOWBIT_INLINE Rows(const T* first, ptrdiff_t step) : stride(step) {
+    LOWBIT_UNROLL
+    for (int i = 0; i < (MR + 2) / 3; ++i) base[i] = first + 3 * i * step;
+  }
+  LOWBIT_INLINE const T& at(int r, ptrdiff_t i) const { return base[r / 3][r % 3 * stride + i]; }
+};
+
+// A tile of at most MR rows.
 template <class Body, int MR, int NV, class Block>
-LOWBIT_INLINE void rest_rows(const Block& g, int64_t row, int64_t vec) {
+LOWBIT_INLINE void some_rows(const Block& g, int64_t row, int64_t vec, int64_t rows) {
   if constexpr (MR > 0) {
-    if (g.rows - row == MR) return Body::template tile<MR, NV>(g, row, vec);
-    rest_rows<Body, MR - 1, NV>(g, row, vec);
+    if (rows == MR) return Body::template tile<MR, NV>(g, row, vec);
+    some_rows<Body, MR - 1, NV>(g, row, vec, rows);
+  }
+}
+
+// All rows: tiles of MR; what is left is halved where it takes two (8 rows are 4 + 4, not 6 + 2).
+template <class Body, int MR, int NV, class Block>
+LOWBIT_INLINE void each_row(const Block& g, int64_t vec) {
+  for (int64_t row = 0; row < g.rows;) {
+    const int64_t left = g.rows - row;
+    const int64_t rows = left >= 2 * MR || left == MR ? MR : left > MR ? (left + 1) / 2 : left;
+    some_rows<Body, MR, NV>(g, row, vec, rows);
+    row += rows;
   }
 }
 
@@ -22,17 +47,9 @@ template <class Body, int MR, int NV, class Block>
 LOWBIT_INLINE void each_tile(const Block& g) {
   const int64_t vecs = g.panels * kVecsPerPanel;
   int64_t vec = 0;
-  for (; vec + NV <= vecs; vec += NV) {
-    int64_t row = 0;
-    for (; row + MR <= g.rows; row += MR) Body::template tile<MR, NV>(g, row, vec);
-    rest_rows<Body, MR - 1, NV>(g, row, vec);
-  }
+  for (; vec + NV <= vecs; vec += NV) each_row<Body, MR, NV>(g, vec);
   if constexpr (NV > 1) {
-    for (; vec < vecs; ++vec) {
-      int64_t row = 0;
-      for (; row + MR <= g.rows; row += MR) Body::template tile<MR, 1>(g, row, vec);
-      rest_rows<Body, MR - 1, 1>(g, row, vec);
-    }
+    for (; vec < vecs; ++vec) each_row<Body, MR, 1>(g, vec);
   }
 }
 

@@ -104,8 +104,8 @@ void cut(const Layout& l, int64_t threads, bool one, Plan* p) {
   const int64_t m = std::max<int64_t>(p->rows, 1), wanted = threads == 1 ? 1 : 4 * threads;
   const bool is_float = p->path == Path::kFloat;
   const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
-  const int64_t widest = p->path == Path::kCodes || p->path == Path::kGemv ? 4 : 2;
-  p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
+  const int64_t most_panels = std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, 4);
+  p->block_panels = p->float_gemv ? 4 : is_float ? 2 : most_panels;
   p->column_blocks = ceil_div(l.panels, p->block_panels);
 
   const int64_t most_row_blocks = std::max<int64_t>(1, m / kRowChunk);
@@ -150,6 +150,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   if (l.has_scale) choose_scales(l, is_float, p);
   if (is_float) {
     p->path = Path::kFloat;
+    p->float_gemv = l.bits <= 4 && o.m <= kFloatGemvRows;
     p->groups = 0;
     p->terms = 1;
   } else {

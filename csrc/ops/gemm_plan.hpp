@@ -17,6 +17,7 @@ enum class Path {
 
 struct Plan {
   Path path;
+  bool float_gemv;       // kFloat: codes are decoded on the way
   bool unpack;           // the codes of a column block become bytes first
   bool ones;             // a row of ones behind x gives the sums of W's columns
   int terms;             // prepared rows for each row of x: 2 with compute int8x2, the second term after the first
@@ -49,9 +50,10 @@ struct Plan {
   int64_t panel_offset, scale_offset, zero_offset, c_offset, slice;
 };
 
-constexpr int64_t kSegment = 1024;  // k in a segment (docs/numerics.md)
-constexpr int64_t kGemvRows = 8;    // up to here codes are unpacked on the way, past it once for all rows
-constexpr int64_t kRowChunk = 48;   // rows whose results wait in L1 for their epilogue; a multiple of most tiles
+constexpr int64_t kSegment = 1024;     // k in a segment (docs/numerics.md)
+constexpr int64_t kGemvRows = 16;      // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kFloatGemvRows = 8;  // likewise, where weights become floats
+constexpr int64_t kRowChunk = 48;      // rows whose results wait in L1 for their epilogue; a multiple of most tiles
 static_assert(kRowChunk % 2 == 0, "both terms of a row of x are in one chunk");
 constexpr int64_t kMostGroup = 65536;  // 65536 * 128 * 255 < 2^31: no group's sum wraps
 

@@ -462,11 +462,15 @@ void float_sums(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   for (int64_t i = 0; i < c.segments; ++i, g.c += apart) {
     b.k_begin = (c.segment + i) * kSegment;
     b.k_end = std::min(p.plan.k, b.k_begin + kSegment);
-    kernels.decode_panel(b, decoded);
     g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + b.k_begin;
     g.k = b.k_end - b.k_begin;
     g.first = i == 0 || apart > 0;
-    kernels.gemm_float(g);
+    if (p.plan.float_gemv) {
+      kernels.gemv_float(b, g);
+    } else {
+      kernels.decode_panel(b, decoded);
+      kernels.gemm_float(g);
+    }
   }
 }
 

@@ -14,7 +14,7 @@ struct Tile : ByteTile<DotWords> {
   static constexpr int kCodesRows = 6, kCodesVecs = 4;    // 24 sums + 4 codes + 1 activation
   static constexpr int kGroupsRows = 6, kGroupsVecs = 2;  // 12 + 12 float sums + 2 + 1
   static constexpr int kFloatRows = 12, kFloatVecs = 2;   // 24 sums + 2 + 1
-  static constexpr int kGemvRows = 4, kGemvVecs = 4;
+  static constexpr int kGemvRows = 6, kGemvVecs = 4;
 };
 
 #include "../isa/end.hpp"

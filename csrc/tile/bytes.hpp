@@ -21,11 +21,15 @@ struct ByteTile {
   struct Acc {
     Vec::I sum[MR][NV];
 
-    LOWBIT_INLINE void start(const int32_t (&s)[MR]) {
+    // a vector product: a scalar one has to move to a vector register afterwards
+    template <class Start>
+    LOWBIT_INLINE void start(Start s, int32_t factor) {
+      const Vec::I f = Vec::iset(factor);
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
+        const Vec::I first = Vec::imul(Vec::iset(s(r)), f);
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s[r]);
+        for (int j = 0; j < NV; ++j) sum[r][j] = first;
       }
     }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
@@ -35,7 +39,10 @@ struct ByteTile {
         __builtin_memcpy(&four, a + r * stride, 4);
         const Vec::I x = Vec::iset(four);
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = Words::dot(sum[r][j], b[j], x);
+        for (int j = 0; j < NV; ++j) {
+          sum[r][j] = Words::dot(sum[r][j], b[j], x);
+          LOWBIT_NOW(sum[r][j]);
+        }
       }
     }
     LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }

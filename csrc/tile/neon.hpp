@@ -28,11 +28,13 @@ struct Tile {
     // Columns 0, 1 and columns 2, 3 of each vector; a column has two lanes: its even and its odd pairs of k.
     Vec::I left[MR][NV], right[MR][NV];
 
-    LOWBIT_INLINE void start(const int32_t (&s)[MR]) {
+    template <class Start>
+    LOWBIT_INLINE void start(Start s, int32_t factor) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
+        const Vec::I first = vreinterpretq_s32_u64(vdupq_n_u64(uint32_t(s(r)) * uint32_t(factor)));
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) left[r][j] = right[r][j] = vreinterpretq_s32_u64(vdupq_n_u64(uint32_t(s[r])));
+        for (int j = 0; j < NV; ++j) left[r][j] = right[r][j] = first;
       }
     }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {

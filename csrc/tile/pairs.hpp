@@ -32,11 +32,15 @@ struct PairTile {
   struct Acc {
     Vec::I sum[MR][NV];
 
-    LOWBIT_INLINE void start(const int32_t (&s)[MR]) {
+    // a vector product: a scalar one has to move to a vector register afterwards
+    template <class Start>
+    LOWBIT_INLINE void start(Start s, int32_t factor) {
+      const Vec::I f = Vec::iset(factor);
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
+        const Vec::I first = Vec::imul(Vec::iset(s(r)), f);
         LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s[r]);
+        for (int j = 0; j < NV; ++j) sum[r][j] = first;
       }
     }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {

@@ -34,10 +34,11 @@ struct Tile {
   struct Acc {
     Vec::I sum[MR][NV];
 
-    // Every column of row r starts at s[r].
-    LOWBIT_INLINE void start(const int32_t (&s)[MR]) {
+    // Every column of row r starts at s(r) * factor.
+    template <class Start>
+    LOWBIT_INLINE void start(Start s, int32_t factor) {
       for (int r = 0; r < MR; ++r) {
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s[r]);
+        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::imul(Vec::iset(s(r)), Vec::iset(factor));
       }
     }
     // One step; a points at the step in row 0, rows are stride bytes apart.

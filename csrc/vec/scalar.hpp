@@ -14,6 +14,7 @@
 #endif
 
 #define LOWBIT_UNROLL
+#define LOWBIT_NOW(vector)
 #include "../isa/begin.hpp"
 
 // std::fma without hardware is a call into libm, ten times slower than this: the product of two floats is exact in

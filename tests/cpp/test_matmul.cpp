@@ -45,6 +45,13 @@ void check_all(lowbit_compute compute) {
       }
     }
   }
+  // few rows: blocks of four panels and a rest, groups that a segment's end cuts
+  for (const int bits : {1, 2, 3, 4}) {
+    for (const int64_t m : {1, 2, 3, 4, 8}) {
+      const lowbit_type type = m % 2 ? LOWBIT_FLOAT32 : LOWBIT_FLOAT16;
+      check_case({integers(bits, true, m == 3, 81, 1099, m == 4 ? 32 : 96, type), m, 0, compute}, ++seed);
+    }
+  }
   for (const int64_t k : {0, 1, 3, 8, 31, 32, 33, 1024, 1025, 2085}) {
     check_case({integers(4, true, false, 5, k, 32, LOWBIT_FLOAT32), 2, 0, compute}, ++seed);
     check_case({integers(8, true, true, 5, k, 0, LOWBIT_FLOAT16), 9, 0, compute}, ++seed);

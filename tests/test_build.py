@@ -107,10 +107,12 @@ def test_hot_loops_keep_their_sums_in_registers(code, isa, kernel):
     """A register tile that is unrolled too far, or has a row too many, lives on the stack at half the speed."""
     # gemm_<kernel> and the tiles it did not inline; of gemm_groups those from bytes
     names = re.compile(f"gemm_{kernel}|{kernel}_tileI" + (r"\w*5CodesILi8E" if kernel == "groups" else ""))
+    # 16 registers do not hold the table, scales and zero points of gemv_float's two vectors beside its few sums
+    spared = "packed_float_tile" if isa in ("avx2", "avxvnni") else "nothing is"
     loops = [
         (function, loop)
         for function in code
-        if belongs_to(function, isa) and names.search(function)
+        if belongs_to(function, isa) and names.search(function) and spared not in function
         for loop in disassembly.innermost_loops(code[function])
         if any(re.match(PRODUCTS[kernel], i.name) for i in loop)
     ]

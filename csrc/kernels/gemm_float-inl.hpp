@@ -156,7 +156,7 @@ void gemv_float(const PanelBlock& codes, const FloatBlock& product) {
   with_bits(codes.bits, [&](auto bits) LOWBIT_ALWAYS {
     if constexpr (bits.value <= 4) {  // wider ones: decode_panel, gemm_float
       if (g.rows == 1) return each_tile<PackedFloatBody<bits.value>, 1, Tile::kGemvVecs>(g);
-      each_tile<PackedFloatBody<bits.value>, Tile::kGemvRows, Tile::kGroupsVecs>(g);
+      each_tile<PackedFloatBody<bits.value>, Tile::kGemvRows, (Tile::kGemvVecs + 1) / 2>(g);
     }
   });
 }

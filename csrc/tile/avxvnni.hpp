@@ -16,7 +16,7 @@ struct DotWords {
 
 struct Tile : ByteTile<DotWords> {
   static constexpr int kCodesRows = 6, kCodesVecs = 2;    // 12 sums + 2 codes + 1 activation
-  static constexpr int kGroupsRows = 6, kGroupsVecs = 1;  // 6 + 6 float sums + 1 + 1
+  static constexpr int kGroupsRows = 3, kGroupsVecs = 2;  // 6 + 6 float sums + 2 + 1; 6 x 1 waits for loads
   static constexpr int kFloatRows = 6, kFloatVecs = 2;    // 12 sums + 2 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 2;
 };

@@ -123,7 +123,8 @@ struct Vec {
   using Table = uint8x16x4_t;
   static LOWBIT_INLINE Table table(const float* p) { return vld1q_u8_x4(reinterpret_cast<const uint8_t*>(p)); }
   static LOWBIT_INLINE F pick(const Table& t, I index) {
-    const I bytes = vmlaq_n_s32(vdupq_n_s32(0x03020100), index, 0x04040404);  // of the float: 4 * index + 0 … 3
+    const I four = vandq_s32(index, vdupq_n_s32(15));
+    const I bytes = vmlaq_n_s32(vdupq_n_s32(0x03020100), four, 0x04040404);  // of the float: 4 * index + 0 … 3
     return vreinterpretq_f32_u8(vqtbl4q_u8(t, vreinterpretq_u8_s32(bytes)));
   }
 

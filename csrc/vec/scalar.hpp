@@ -238,7 +238,7 @@ struct Vec {
     return r;
   }
   static LOWBIT_INLINE F pick(const Table& t, I index) {
-    return make<F>([&](int i) { return t.v[index.v[i]]; });
+    return make<F>([&](int i) { return t.v[index.v[i] & 15]; });  // of an index four bits count
   }
 
   // quads: 16 bytes each from p, p + stride, ...; stored in that order, so that what overlaps is the later one's

@@ -252,6 +252,25 @@ def test_threads_and_batches_change_nothing(isa):
         assert_same(lb.matmul(x[-m:], packed, compute="int8x2"), want[-m:])
 
 
+@pytest.mark.bug(2, 30)
+@pytest.mark.parametrize("dtype", [F32, F16])
+@pytest.mark.parametrize(("format", "group_size"), [("int4", 32), ("int8", None), ("uint4", None)])
+def test_k_cut_for_threads_changes_nothing(isa, format, group_size, dtype):
+    """Few columns and a long K: threads share out K, both terms of a row stay together."""
+    rng = np.random.default_rng(9)
+    layout = {"axis": 0} if group_size is None else {"group_size": group_size}
+    w = rng.standard_normal((18, 16000)).astype(F32)
+    packed = lb.pack_weights(lb.quantize(w, format, symmetric=format[0] == "i", **layout))
+    for m in (4, 9):
+        x = spread_floats(rng, (m, 16000)).astype(dtype)
+        r = rng.standard_normal((m, 18)).astype(dtype)
+        keywords = {"compute": "int8x2", "residual": r, "activation": "gelu"}
+        with lb.num_threads(1):
+            want = lb.matmul(x, packed, **keywords)
+        with lb.num_threads(8):
+            assert_same(lb.matmul(x, packed, **keywords), want, f"M={m}")
+
+
 # ---- errors ------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ constexpr int64_t kWorkPerThread = 1 << 20;
 constexpr int64_t kDecodeRows = 8;
 // Rows of a task are a multiple of most tiles' rows.
 constexpr int64_t kRowStep = 24;
+static_assert(kRowStep % 2 == 0, "both terms of a row of x are in one task");
 // Elements of x that are prepared at a time: a few µs.
 constexpr int64_t kPrepareWork = 1 << 14;
 

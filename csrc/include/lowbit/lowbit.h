@@ -399,8 +399,9 @@ typedef struct lowbit_weights_info {
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
-/* codes: as lowbit_quantize writes them for rows = n, row_length = k, unless info->transposed. scale: n x groups of scale_type. zero_point:
- * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
+/* codes: as lowbit_quantize writes them for rows = n, row_length = k, unless info->transposed. scale: n x groups of
+ * scale_type. zero_point: n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to
+ * LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
                                              lowbit_error* error);
@@ -468,10 +469,10 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
 
-/* `count` products at once, args[0] … args[count - 1], of any shapes: experts with their rows of x, attention heads. The
- * bits are those of `count` calls of lowbit_matmul; threads share out all of the work, without a pause between products.
- * No out may overlap another product's operands. Of args, workspace and workspace_size are not looked at. A message
- * about one of several products begins with "args[i]: ". */
+/* `count` products at once, args[0] … args[count - 1], of any shapes: experts with their rows of x, attention heads.
+ * The bits are those of `count` calls of lowbit_matmul; threads share out all of the work, without a pause between
+ * products. No out may overlap another product's operands. Of args, workspace and workspace_size are not looked at. A
+ * message about one of several products begins with "args[i]: ". */
 LOWBIT_API lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
                                                          int64_t count, size_t* size, lowbit_error* error);
 LOWBIT_API lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args,

@@ -112,13 +112,17 @@ def peak_names() -> tuple[str, ...]:
     return tuple(names)
 
 
-def peak(name: str, threads: int, seconds: float = 0.002) -> float:
-    """Operations in a second (a multiplication and an addition are two) that so many threads reach together."""
+def peak(name: str, threads: int) -> float:
+    """Operations in a second (a multiplication and an addition are two) that so many threads reach together.
+
+    The best of many short times: long ones would be interrupted where something else runs, and call it the peak.
+    """
     index = peak_names().index(name)
-    ops = library().limits_peak_ops(index)
-    loops = int(seconds * 1e12 / ops)
-    time = min(library().limits_peak(index, loops, threads) for _ in range(3))
-    return loops * ops * threads / time
+    ops, loops = library().limits_peak_ops(index), 1 << 12
+    time = min(library().limits_peak(index, loops, threads) for _ in range(6))
+    loops = max(loops, round(loops * 0.0005 / time))  # half a millisecond
+    time = min(library().limits_peak(index, loops, threads) for _ in range(12))
+    return float(loops * ops * threads / time)
 
 
 def main() -> None:

@@ -406,7 +406,7 @@ def main() -> int:
     report.add(f"instructions that this CPU does not have: {', '.join(sorted(absent))}")
     report.add(f"{options.threads} threads, medians of {options.rounds} rounds")
     if machine["load"] > 0.5:
-        report.add(f"something else is running, the load is {machine['load']:.1f}: expect noise")
+        report.add(f"something else is running, the load is {machine['load']:.1f}: shares and ratios mean little")
 
     rows: list[Row] = []
     believed = True
@@ -429,7 +429,7 @@ def main() -> int:
         import roofline
 
         roofline.plot(written, options.plot)
-    if options.docs:
+    if options.docs and believed:
         report.write(options.docs, " --busy" if options.busy else f" --isa {options.isa}" if options.isa else "")
     return 0 if believed else 1
 

@@ -44,13 +44,16 @@ struct Rounding {
 struct Coder {
   enum Kind : int32_t { kInteger, kFloat, kTable };
   Kind kind;
-  CodeRange range;          // kInteger
-  int32_t is_signed;        // kInteger
-  FloatFormat floats;       // kFloat
-  const float* values;      // 4 bits, not kInteger: 16, by code; else null
-  const float* thresholds;  // kTable: 15, ascending: what is greater than i of them has the rank i
-  const int32_t* ranks;     // kTable: 16, the code of each rank
-  int32_t nan;              // kTable: the code of NaN
+  CodeRange range;      // kInteger
+  int32_t is_signed;    // kInteger
+  FloatFormat floats;   // kFloat
+  const float* values;  // 4 bits, not kInteger: 16 numbers, by code; else null
+  // kTable: a number's rank is how many of 15 thresholds are below it. [-1, 1] falls into 16 equal cells with at most
+  // two thresholds in each; what is outside belongs to the outer cells.
+  const int32_t* below;         // 16, thresholds below each cell
+  const float *first, *second;  // 16 each, those inside, or infinity
+  const int32_t* ranks;         // 16, the code of each rank
+  int32_t nan;                  // the code of NaN
 };
 
 // How scale and zero point follow from a range (docs/numerics.md, "Ranges and parameters").
@@ -142,6 +145,7 @@ struct PrepareRow {
   int64_t group, group_padded;  // kernel groups: k values, and with padding to whole steps
   int64_t step;                 // of the code layout; the last group is padded to it
   int64_t act_group;            // prepare_float: k values that share a scale
+  int term;                     // prepare_float: 0: the codes; 1: what they leave of x, in steps of scale / 254
   uint8_t* a;                   // out: the prepared row
   int32_t* sums;                // out: per kernel group
   float* act_scale;             // prepare_float, out: per activation group
@@ -151,8 +155,11 @@ struct FinishRow {
   int64_t n;
   float act_scale;  // multiplied in when has_act_scale
   int has_act_scale;
-  const float* bias;  // or null
-  int activation;     // lowbit_activation
+  const float* second;     // sums of the second term of int8x2, or null
+  float second_act_scale;  // of them, likewise
+  const float* bias;       // or null
+  int activation;          // lowbit_activation
+  const float* residual;   // or null; may be what the result is written to
 };
 
 // Integer result of a row of one-group products: s - b_zero[j] * a_sum - a_zero * (column_sum[j] - k * b_zero[j]).
@@ -287,7 +294,7 @@ struct Kernels {
   void (*correct_row)(int32_t* s, const CorrectRow& row);
   // y = fma(float(s), scale[j], +0)
   void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
-  // y = activation(x * act_scale + bias), each step rounded.
+  // y = activation(x * act_scale + second * second_act_scale + bias) + residual, each step rounded, in this order.
   void (*finish_row)(const float* x, const FinishRow& row, float* y);
 
   // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.

@@ -132,6 +132,23 @@ def cases():
             "format": format,
         }
         table[f"fake_quantize {format} {keywords}"] = ("fake_quantize", arguments | keywords)
+    for number, (format, group_size, act) in enumerate(
+        [("int8", None, None), ("int4", 32, None), ("uint4", 32, -1), ("int3", 64, None), ("uint2", 32, -1)]
+    ):
+        for rows in (3, 13):
+            seed = 400 + 2 * number + (rows > 3)
+            table[f"matmul int8x2 {format} {group_size} {act} {rows} rows, residual"] = (
+                "matmul",
+                weights(seed, format, group_size, F32)
+                | {
+                    "x": activations(seed, rows),
+                    "kind": "int8x2",
+                    "act_group_size": act,
+                    "activation": "gelu",
+                    "bias": Source(seed + 5000).floats(21),
+                    "residual": Source(seed + 6000).floats((rows, 21), exponents=12),
+                },
+            )
     return table
 
 
@@ -172,7 +189,8 @@ def reference_digest(kind, arguments):
         scale, zero = ref.choose_params(format, given["convention"], low, high, given["scale_dtype"])
         codes = ref.quantize(x, format, scale, zero, group_size=group_size)
         return digest(codes, scale, zero, ref.dequantize(codes, scale, zero, group_size=group_size))
-    function = ref.matmul_float32 if given["kind"] == "float32" else ref.matmul_dynamic
+    functions = {"int8": ref.matmul_dynamic, "int8x2": ref.matmul_int8x2, "float32": ref.matmul_float32}
+    function = functions[given["kind"]]
     keywords = {} if given["kind"] == "float32" else {"act_group_size": given["act_group_size"]}
     y = function(
         given["x"],
@@ -182,6 +200,7 @@ def reference_digest(kind, arguments):
         group_size=given["group_size"],
         bias=given["bias"],
         activation=given["activation"],
+        residual=given.get("residual"),
         **keywords,
     )
     return digest(y)

@@ -227,6 +227,28 @@ def test_rows(shape, where, format):
         assert y.tobytes() == x[rows].tobytes() and y.shape == x[rows].shape
 
 
+@pytest.mark.parametrize("where", [{"axis": 0}, {"group_size": 8}, {"block_shape": (4, 16)}])
+@pytest.mark.parametrize("format", ["int8", "nf4"])
+def test_rows_of_quantized_scales(format, where, monkeypatch):
+    """An embedding's: only the scales of the rows are decoded."""
+    q = lb.quantize(random(700, 40), format, double_quantize=True, **where)
+    x = lb.dequantize(q)
+    monkeypatch.setattr(lb.QuantizedArray, "decoded_scale", only_small(lb.QuantizedArray.decoded_scale))
+    for rows in ([0], [699, -1, 350, 350], [[1, 2], [3, 4]], np.zeros((0,), np.int64)):
+        y = lb.dequantize(q, rows=rows)
+        assert y.tobytes() == x[rows].tobytes() and y.shape == x[rows].shape
+
+
+def only_small(decoded_scale):
+    """decoded_scale, refused where it would decode scales of the whole."""
+
+    def checked(self):
+        assert not isinstance(self.scale, lb.QuantizedArray)
+        return decoded_scale(self)
+
+    return checked
+
+
 def test_dequantize_dtypes_and_out():
     q = lb.quantize(random(6, 40) * 1e5, "int8", axis=0)
     x = q.dequantize()
@@ -493,7 +515,7 @@ def test_matmul_of_quantized_activations():
         ({"bias": np.zeros(9, np.float32)}, ValueError, ["bias:", "(9,)", "(8,)"]),
         ({"bias": np.zeros(8)}, TypeError, ["bias:", "float64"]),
         ({"activation": "tanh"}, ValueError, ["activation:", "tanh", "relu", "silu"]),
-        ({"compute": "int8x2"}, ValueError, ["compute:", "int8x2", "int8", "float32"]),
+        ({"compute": "int4"}, ValueError, ["compute:", "int4", "int8", "int8x2", "float32"]),
         ({"compute": 8}, TypeError, ["compute:", "int"]),
         ({"act_group_size": 0}, ValueError, ["act_group_size:", "0", "-1"]),
         ({"act_group_size": 12}, ValueError, ["act_group_size", "12", "16"]),

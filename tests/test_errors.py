@@ -347,6 +347,31 @@ CASES = {
         ValueError,
         ["out: ", "strides", "C-contiguous"],
     ),
+    "out_format": (
+        lambda: lb.matmul(X, PACKED, out_format="int16", out_scale=1.0),
+        ValueError,
+        ["out_format: ", "'int16'", "'int8' or 'uint8'"],
+    ),
+    "out_format without out_scale": (
+        lambda: lb.matmul(X, PACKED, out_format="int8"),
+        ValueError,
+        ["out_scale: ", "None", "int8"],
+    ),
+    "residual float64": (
+        lambda: lb.matmul(X, PACKED, residual=np.ones((2, 4))),
+        TypeError,
+        ["residual: ", "float64", "float32"],
+    ),
+    "residual shape": (
+        lambda: lb.matmul(X, PACKED, residual=np.ones(4, F32)),
+        ValueError,
+        ["residual: ", "(4,)", "(2, 4)"],
+    ),
+    "accumulate without out": (
+        lambda: lb.matmul(X, PACKED, accumulate=True),
+        ValueError,
+        ["out: ", "None", "accumulate=True"],
+    ),
     "matmul_int out": (
         lambda: lb.matmul_int(A, B, out=np.zeros((2, 4), np.int64)),
         TypeError,
@@ -477,7 +502,10 @@ def test_nothing_is_written_on_failure():
         lambda: lb.matmul(X[:, :5], PACKED, out=out),
         lambda: lb.matmul(X, PACKED, out=out, bias=np.ones(3, F32)),
         lambda: lb.matmul(X, PACKED, out=out, activation="tanh"),
+        lambda: lb.matmul(X, PACKED, out=out, residual=np.ones((4, 2), F32)),
+        lambda: lb.matmul(X, PACKED4, out=out, accumulate=True, act_group_size=3),
+        lambda: lb.matmul_int(A, B[:5], out=out.view(np.int32), accumulate=True),
     ):
-        with pytest.raises(ValueError, match=r"x: |bias: |activation: "):
+        with pytest.raises(ValueError, match=r"x: |bias: |activation: |residual: |act_group_size: |a: "):
             call()
     assert (out == 7).all()

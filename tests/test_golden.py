@@ -55,8 +55,10 @@ def test_kernels(isa, name):
                 group_size=group_size,
             )
         )
-        keywords = {"compute": "float32"} if given["kind"] == "float32" else {"act_group_size": given["act_group_size"]}
-        got = [lb.matmul(given["x"], packed, bias=given["bias"], activation=given["activation"], **keywords)]
+        keywords = {name: given.get(name) for name in ("bias", "activation", "residual")} | {"compute": given["kind"]}
+        if given["kind"] != "float32":
+            keywords["act_group_size"] = given["act_group_size"]
+        got = [lb.matmul(given["x"], packed, **keywords)]
         assert_telling(got[0][3:] if len(got[0]) > 3 else got[0][:1])
         assert got[0].dtype == F32
     assert digest(*got) == GOLDEN[name]

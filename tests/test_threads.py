@@ -115,6 +115,49 @@ def test_same_bytes_with_any_number_of_threads(isa, work):
             assert_same(work(), alone, f"{count} threads")
 
 
+@functools.cache
+def long_weights(n, k):
+    """Formats for every path of a product whose K is cut."""
+    rng = np.random.default_rng([n, k])
+    w = rng.standard_normal((n, k)).astype(F32)
+    layouts = [
+        ("int8", {"axis": 0}),
+        ("uint4", {"axis": 0, "symmetric": False}),
+        ("int4", {"group_size": 32}),
+        ("uint2", {"group_size": 128, "symmetric": False, "scale_dtype": F16}),
+        ("int3", {"group_size": 288}),
+        ("nf4", {"group_size": 64}),
+    ]
+    packed = [lb.pack_weights(lb.quantize(w, name, **layout)) for name, layout in layouts]
+    return packed, lb.pack_weights(random_codes(rng, "int8", (n, k)))
+
+
+@pytest.mark.bug(2, 30)
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(33, 1, 65541), (70, 16, 7173), (70, 17, 7173), (8, 16, 65541), (3, 33, 65536)]
+)
+def test_a_cut_k_gives_the_same_bits(isa, m, n, k):
+    """Fewer columns and rows than threads: parts of K, whose sums are added in the order of one thread."""
+    packed, codes = long_weights(n, k)
+    rng = np.random.default_rng(0)
+    x, a = spread_floats(rng, (m, k)), random_codes(rng, "uint8", (m, k))
+
+    def work():
+        results = [lb.matmul(x, packed[0], act_group_size=32), lb.matmul_int(a, codes, a_zero_point=3)]
+        results += [lb.matmul(x, packed[2], compute="int8x2"), lb.matmul(x, packed[3], compute="float32")]
+        results += [lb.matmul(x, w, compute="int8") for w in packed[2:]]
+        if k < 65536:
+            results += [lb.matmul(x, w, act_group_size=-1) for w in packed[:2]]
+        return results
+
+    with lb.num_threads(1):
+        alone = work()
+    for count in (2, 3, 5, 7) if isa != "scalar" else (7,):
+        with lb.num_threads(count):
+            for i, (got, want) in enumerate(zip(work(), alone, strict=True)):
+                assert_same(got, want, f"{count} threads, result {i}")
+
+
 @pytest.mark.bug(2)
 def test_odd_shapes_with_any_number_of_threads(isa, threads):
     """Bug class 2: rows and columns that leave some threads a tail, some nothing."""

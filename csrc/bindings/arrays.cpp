@@ -79,6 +79,7 @@ Matrix matrix_of(const Array& array, const char* name, std::initializer_list<Ele
 lowbit_type type_of(const Array& array) {
   const py::dtype dtype = array.dtype();
   if (dtype.kind() == 'f') return dtype.itemsize() == 2 ? LOWBIT_FLOAT16 : LOWBIT_FLOAT32;
+  if (dtype.itemsize() == 2) return LOWBIT_BFLOAT16;
   return dtype.kind() == 'i' ? LOWBIT_INT8 : LOWBIT_UINT8;
 }
 

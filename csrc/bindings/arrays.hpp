@@ -45,6 +45,7 @@ struct Matrix {
 Matrix matrix_of(const Array& array, const char* name, std::initializer_list<Element> allowed,
                  Access access = Access::kRead);
 
+// Unsigned integers of 16 bits are the codes of bfloat16, which numpy does not have.
 lowbit_type type_of(const Array& array);
 
 int bits_of(lowbit_format format);

@@ -32,7 +32,8 @@ Parts parts_of(const lowbit_weights_info& info, const Array& codes, const Option
                const OptionalArray& zero_point, Access access) {
   const int64_t params = params_of(info);
   Parts parts{};
-  parts.codes = codes_data(codes, bits_of(info.format), info.n, info.k, access);
+  parts.codes = codes_data(codes, bits_of(info.format), info.transposed ? info.k : info.n,
+                           info.transposed ? info.n : info.k, access);
   if (scale) parts.scale = scale_data(*scale, info.scale_type, params, access);
   if (info.zero_type == LOWBIT_FLOAT32 || info.zero_type == LOWBIT_FLOAT16) {
     parts.zero_point =
@@ -46,9 +47,10 @@ Parts parts_of(const lowbit_weights_info& info, const Array& codes, const Option
 // A read-only uint8 array: nobody can change what lowbit_matmul trusts. scale_type: LOWBIT_NONE where scale is None.
 py::array pack_weights(const lowbit_context& context, lowbit_format format, int64_t n, int64_t k, int64_t group_size,
                        const Array& codes, int scale_type, float global_scale, const OptionalArray& scale,
-                       const OptionalArray& zero_point) {
+                       const OptionalArray& zero_point, bool transposed) {
   lowbit_weights_info info{};
   info.struct_size = sizeof info;
+  info.transposed = transposed;
   info.format = format;
   info.n = n;
   info.k = k;
@@ -90,7 +92,7 @@ void unpack_weights(const lowbit_context& context, const Array& packed, const Ar
 void bind_weights(py::module_& module) {
   module.def("pack_weights", &pack_weights, py::arg("context"), py::arg("format"), py::arg("n"), py::arg("k"),
              py::arg("group_size"), py::arg("codes"), py::arg("scale_type"), py::arg("global_scale"), py::arg("scale"),
-             py::arg("zero_point"));
+             py::arg("zero_point"), py::arg("transposed") = false);
   module.def("unpack_weights", &unpack_weights, py::arg("context"), py::arg("packed"), py::arg("codes"),
              py::arg("scale"), py::arg("zero_point"));
 }

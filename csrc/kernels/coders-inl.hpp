@@ -51,28 +51,28 @@ struct IntegerDecoder {
 };
 
 struct TableEncoder {
-  Vec::Table thresholds, ranks;
+  Vec::Table below, first, second, ranks;
   Vec::I nan;
 
   LOWBIT_INLINE explicit TableEncoder(const Coder& coder) {
-    thresholds = Vec::table(coder.thresholds);
+    below = Vec::table(reinterpret_cast<const float*>(coder.below));
+    first = Vec::table(coder.first);
+    second = Vec::table(coder.second);
     ranks = Vec::table(reinterpret_cast<const float*>(coder.ranks));
     nan = Vec::iset(coder.nan);
   }
-  // binary search for how many thresholds are below t
+  // The cell, then the thresholds in it: a binary search of four steps waits twice as long.
   LOWBIT_INLINE Vec::I codes(Vec::F t) const {
-    Vec::I rank = step(t, Vec::iset(0), 8);
-    rank = step(t, rank, 4);
-    rank = step(t, rank, 2);
-    rank = step(t, rank, 1);
+    const Vec::F inside = Vec::min(Vec::max(t, Vec::set(-1.0f)), Vec::set(0.99f));  // NaN: -1
+    const Vec::I cell = Vec::round(Vec::fma(inside, Vec::set(8.0f), Vec::set(7.5f)));
+    Vec::I rank = Vec::bits(Vec::pick(below, cell));
+    rank = count(Vec::less(Vec::pick(first, cell), t), rank);
+    rank = count(Vec::less(Vec::pick(second, cell), t), rank);
     return iselect(Vec::is_nan(t), nan, Vec::bits(Vec::pick(ranks, rank)));
   }
 
  private:
-  LOWBIT_INLINE Vec::I step(Vec::F t, Vec::I rank, int size) const {
-    const Vec::F threshold = Vec::pick(thresholds, Vec::iadd(rank, Vec::iset(size - 1)));
-    return iselect(Vec::less(threshold, t), Vec::iadd(rank, Vec::iset(size)), rank);
-  }
+  static LOWBIT_INLINE Vec::I count(Vec::M more, Vec::I n) { return iselect(more, Vec::iadd(n, Vec::iset(1)), n); }
 };
 
 struct TableDecoder {

@@ -45,12 +45,19 @@ void scale_row(const int32_t* s, int64_t n, const float* scale, float* y) {
 
 template <class Activation>
 LOWBIT_INLINE void finish_with(const float* x, const FinishRow& row, float* y, Activation activation) {
-  const Vec::F scale = Vec::set(row.act_scale);
+  const Vec::F scale = Vec::set(row.act_scale), second_scale = Vec::set(row.second_act_scale);
   each_part(row.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
     Vec::F v = load_upto(x + i, n);
     if (row.has_act_scale) v = Vec::mul(v, scale);
+    if (row.second) {
+      Vec::F second = load_upto(row.second + i, n);
+      if (row.has_act_scale) second = Vec::mul(second, second_scale);
+      v = Vec::add(v, second);
+    }
     if (row.bias) v = Vec::add(v, load_upto(row.bias + i, n));
-    store_upto(y + i, activation(v), n);
+    v = activation(v);
+    if (row.residual) v = Vec::add(v, load_upto(row.residual + i, n));
+    store_upto(y + i, v, n);
   });
 }
 

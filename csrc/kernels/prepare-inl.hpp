@@ -20,12 +20,14 @@ LOWBIT_INLINE float absmax(const float* x, int64_t n) {
   return m;
 }
 
-LOWBIT_INLINE Vec::I activation_codes(Vec::F x, Vec::F scale) {
+// term 1: what rounding has left, at most half a step, in steps 254 times finer.
+LOWBIT_INLINE Vec::I activation_codes(Vec::F x, Vec::F scale, int term) {
   const Vec::F low = Vec::set(-127.0f), high = Vec::set(127.0f);
   Vec::F t = Vec::div(x, scale);
   t = Vec::select(Vec::less(t, low), low, t);
   t = Vec::select(Vec::less(high, t), high, t);
-  return Vec::round(t);
+  const Vec::I code = Vec::round(t);
+  return term == 0 ? code : Vec::round(Vec::mul(Vec::sub(t, Vec::to_float(code)), Vec::set(254.0f)));
 }
 
 // One kernel group: fill(k, n, codes) writes codes k … k + n and returns their sum. Padding is 0.
@@ -56,7 +58,7 @@ void prepare_float(const float* x, const PrepareRow& row) {
     const float m = absmax(x + act, act_end - act);
     const bool finite = m - m == 0.0f;
     const float scale = finite ? m / 127.0f : m - m;  // NaN where the group holds NaN or infinity
-    row.act_scale[index] = scale;
+    row.act_scale[index] = row.term == 0 ? scale : scale / 254.0f;
     const Vec::F divisor = Vec::set(scale);
     for (int64_t k = act; k < act_end; k += row.group) {
       const int64_t n = act_end - k < row.group ? act_end - k : row.group;
@@ -71,12 +73,12 @@ void prepare_float(const float* x, const PrepareRow& row) {
         Vec::I sum = Vec::iset(0);
         int64_t i = 0;
         for (; i + Vec::kLanes <= count; i += Vec::kLanes) {
-          const Vec::I q = activation_codes(Vec::load(in + i), divisor);
+          const Vec::I q = activation_codes(Vec::load(in + i), divisor, row.term);
           sum = Vec::iadd(sum, q);
           Vec::store_u8(to + i, q);
         }
         if (i < count) {
-          const Vec::I q = activation_codes(Vec::load_n(in + i, int(count - i)), divisor);
+          const Vec::I q = activation_codes(Vec::load_n(in + i, int(count - i)), divisor, row.term);
           sum = Vec::iadd(sum, q);
           Vec::store_u8_n(to + i, q, int(count - i));
         }

@@ -1,6 +1,7 @@
 #include "gemm_plan.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 #include "../error.hpp"
 #include "check.hpp"
@@ -12,6 +13,12 @@ namespace {
 constexpr int64_t kBlockBytes = 512 * 1024;
 // Multiplications below which waking a thread costs more than it saves (about 5 µs of one core).
 constexpr int64_t kWorkPerThread = 1 << 20;
+// Rows that multiplying costs as much as decoding their weights to float32.
+constexpr int64_t kDecodeRows = 8;
+// Rows of a task are a multiple of most tiles' rows.
+constexpr int64_t kRowStep = 24;
+// Elements of x that are prepared at a time: a few µs.
+constexpr int64_t kPrepareWork = 1 << 14;
 
 lowbit_status choose_groups(const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
   const int64_t whole = std::max<int64_t>(l.k, 1);
@@ -62,7 +69,74 @@ void choose_scales(const Layout& l, bool is_float, Plan* p) {
   p->decode_scales = !readable || p->scale_type.global_scale != 1.0f || p->float_zeros;
 }
 
+lowbit_status fail_too_many(int64_t m, int64_t k, lowbit_error* error) {
+  return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
+              static_cast<long long>(m), static_cast<long long>(k));
+}
+
+// Whether every segment starts where the group of an activation scale, of a weight scale and a byte of zero points do,
+// or lies within one, so that kernels can be shown a segment alone.
+bool segments_stand_alone(const Layout& l, const Plan& p) {
+  const auto in_phase = [&](int64_t ratio) {
+    return ratio >= p.groups || p.segment_groups % ratio == 0 || ratio % p.segment_groups == 0;
+  };
+  if (!in_phase(p.act_ratio) || !in_phase(p.scale_ratio)) return false;
+  return !l.whole_zeros() || l.groups == 1 || p.segment_groups * l.zero_bits % (8 * p.scale_ratio) == 0;
+}
+
+// Segments of K that can be computed apart, as docs/numerics.md has them. One group's integers may be cut anywhere.
+void choose_segments(const Layout& l, bool one, Plan* p) {
+  p->segments = 1;
+  p->segment_k = kSegment;
+  if (p->path == Path::kFloat || one) {
+    p->segments = std::max<int64_t>(1, ceil_div(l.padded_k, kSegment));
+    if (p->path == Path::kFloat) p->segments = std::max<int64_t>(1, ceil_div(l.k, kSegment));
+  } else if (segments_stand_alone(l, *p)) {
+    p->segments = ceil_div(p->groups, p->segment_groups);
+    p->segment_k = p->segment_groups * p->group_k;
+  }
+}
+
+// Tasks for `threads` threads: four for each, so that a slow thread holds little. Columns are cut for the cache; where
+// they are too few, rows are, then, where there are not even enough for one task a thread, K, which costs 2 % against
+// the 7 % of narrower register tiles, and what is left of columns.
+void cut(const Layout& l, int64_t threads, bool one, Plan* p) {
+  const int64_t m = std::max<int64_t>(p->rows, 1), wanted = threads == 1 ? 1 : 4 * threads;
+  const bool is_float = p->path == Path::kFloat;
+  const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
+  const int64_t widest = p->path == Path::kCodes || p->path == Path::kGemv ? 4 : 2;
+  p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
+  p->column_blocks = ceil_div(l.panels, p->block_panels);
+
+  const int64_t most_row_blocks = std::max<int64_t>(1, m / kRowChunk);
+  p->row_blocks = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(p->column_blocks, 1)), 1, most_row_blocks);
+  p->rows_per_task = round_up(ceil_div(m, p->row_blocks), kRowStep);
+  if (is_float) p->rows_per_task = std::min<int64_t>(p->rows_per_task, 480);  // sums of a task: 60 KB
+  p->row_blocks = ceil_div(m, p->rows_per_task);
+
+  p->parts = 1;
+  choose_segments(l, one, p);
+  p->part_segments = p->segments;
+  if (p->blocks() == 0 || p->blocks() >= threads) return;
+  if (p->segments > 1) {
+    p->part_segments = ceil_div(p->segments, ceil_div(wanted, p->blocks()));
+    p->parts = ceil_div(p->segments, p->part_segments);
+    if (one && p->path == Path::kGemv) {  // whose sums of one group are floats
+      p->path = Path::kCodes;
+      p->unpack = true;
+    }
+  }
+  if (p->blocks() * p->parts < threads) {
+    p->block_panels = std::max<int64_t>(1, l.panels * p->row_blocks * p->parts / threads);
+    p->column_blocks = ceil_div(l.panels, p->block_panels);
+  }
+}
+
 }  // namespace
+
+int useful_threads(const Context& context, int64_t work) {
+  return int(std::clamp<int64_t>(work / kWorkPerThread, 1, context.max_threads));
+}
 
 lowbit_status make_plan(const Context& context, const Layout& l, const Operands& o, Plan* p, lowbit_error* error) {
   *p = Plan();
@@ -71,15 +145,18 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->k = l.k;
   // Without any k every float result is activation(0 + bias), which the path without activation scales gives.
   const bool is_float = o.compute == LOWBIT_COMPUTE_FLOAT32 || (l.k == 0 && !o.integer_result);
+  bool one = false;  // the whole sum is one integer
   p->float_zeros = l.float_zeros() && !o.integer_result;
   if (l.has_scale) choose_scales(l, is_float, p);
   if (is_float) {
     p->path = Path::kFloat;
     p->groups = 0;
+    p->terms = 1;
   } else {
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
-    const bool one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
-    if (l.bits < 8 && o.m <= kGemvRows && !o.column_sums) {
+    p->terms = o.compute == LOWBIT_COMPUTE_INT8X2 ? 2 : 1;
+    one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
+    if (l.bits < 8 && o.m <= kGemvRows / p->terms && !o.column_sums) {
       p->path = Path::kGemv;
     } else {
       p->path = one ? Path::kCodes : Path::kGroups;
@@ -99,23 +176,16 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     p->ones = o.column_sums;
   }
 
-  const int64_t rows = o.m + p->ones;
-  const int64_t block_k = std::max<int64_t>(l.padded_k, 1);
-  int64_t widest = p->path == Path::kCodes ? 4 : 2;
-  if (p->path == Path::kGemv) widest = 4;
-  p->block_panels = is_float ? 2 : std::clamp<int64_t>(kBlockBytes / (block_k * kPanel), 1, widest);
-  p->column_blocks = ceil_div(l.panels, p->block_panels);
-
-  int64_t work = 0;
-  if (!multiply(&work, o.m, l.n) || !multiply(&work, work, std::max<int64_t>(l.k, 1))) work = INT64_MAX;
-  p->max_threads = int(std::clamp<int64_t>(work / kWorkPerThread, 1, context.max_threads));
-  // Four tasks for each thread even out a slow one; rows are cut only where columns are too few.
-  const int64_t wanted = p->max_threads == 1 ? 1 : 4 * int64_t(p->max_threads);
-  const int64_t most_row_blocks = std::max<int64_t>(1, o.m / kRowChunk);
-  p->row_blocks = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(p->column_blocks, 1)), 1, most_row_blocks);
-  p->rows_per_task = round_up(ceil_div(std::max<int64_t>(o.m, 1), p->row_blocks), kRowChunk);
-  if (is_float) p->rows_per_task = std::min<int64_t>(p->rows_per_task, 480);  // sums of a task: 60 KB
-  p->row_blocks = ceil_div(std::max<int64_t>(o.m, 1), p->rows_per_task);
+  // more than any buffer: rows and their bytes fit int64
+  if (o.m > int64_t{1} << 46) return fail_too_many(o.m, l.k, error);
+  p->rows = o.m * p->terms;
+  const int64_t rows = p->rows + p->ones;
+  const int64_t work_rows = is_float ? o.m + kDecodeRows : p->rows;
+  if (!multiply(&p->work, work_rows, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) {
+    p->work = INT64_MAX;
+  }
+  cut(l, useful_threads(context, p->work), one, p);
+  p->prepare_rows = std::max<int64_t>(1, kPrepareWork / std::max<int64_t>(l.k, 1));
 
   int64_t size = 0;
   const auto take = [&](int64_t bytes) {
@@ -127,23 +197,27 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
   if (!multiply(&a_bytes, rows, p->a_stride + (2 * p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "x: %lld x %lld activations are too many for one call",
-                static_cast<long long>(o.m), static_cast<long long>(l.k));
+    return fail_too_many(o.m, l.k, error);
   }
   p->a_offset = take(rows * p->a_stride);
   p->sums_offset = take(is_float ? 0 : rows * p->groups * 4);
   p->act_scale_offset = take(is_float || o.x_quantized ? 0 : rows * p->act_groups * 4);
   p->zero_sums_offset = take(p->float_zeros ? rows * p->groups * 4 : 0);
-  p->thread_offset = size;
+  const int64_t columns = p->block_panels * kPanel;
+  if (p->parts > 1) {
+    p->slots = p->path == Path::kCodes ? p->parts : p->segments;
+    p->slot_stride = (p->rows_per_task + p->ones) * columns * 4;
+    p->slots_offset = take(p->blocks() * p->slots * p->slot_stride);
+    p->left_offset = take(p->blocks() * int64_t(sizeof(std::atomic<int32_t>)));
+  }
+  p->size = size;
 
   size = 0;
-  const int64_t columns = p->block_panels * kPanel;
   p->panel_offset = take(is_float ? std::min(l.k, kSegment) * columns * 4 : p->unpack ? l.padded_k * columns : 0);
   p->scale_offset = take(p->decode_scales ? l.groups * columns * 4 : 0);
   p->zero_offset = take(p->float_zeros ? (is_float ? l.groups : p->groups) * columns * 4 : 0);
   p->c_offset = take((is_float ? p->rows_per_task : kRowChunk + 1) * columns * 4);
-  p->thread_stride = size;
-  p->size = p->thread_offset + p->thread_stride * p->max_threads;
+  p->slice = std::max(size, round_up(o.decode_x && !is_float ? l.k * 4 : 0, LOWBIT_ALIGNMENT));
   return LOWBIT_OK;
 }
 

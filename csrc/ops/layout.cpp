@@ -108,6 +108,7 @@ lowbit_status read_layout(const void* packed, size_t size, lowbit_weights_info* 
   info->scale_type = static_cast<lowbit_type>(header.scale_type);
   info->global_scale = header.global_scale;
   info->zero_type = static_cast<lowbit_type>(header.zero_type);
+  info->transposed = 0;
   if (const lowbit_status status = make_layout(*info, layout, error)) return status;
   if (header.size != uint64_t(layout->size) || size < header.size) {
     return fail(error, LOWBIT_INVALID_VALUE, "packed: %zu bytes given, %llu stated and %lld needed for its shape", size,

@@ -1,4 +1,9 @@
-// lowbit_matmul and lowbit_matmul_int: their arguments, checked.
+// lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments, checked.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+
 #include "../context.hpp"
 #include "../error.hpp"
 #include "check.hpp"
@@ -9,14 +14,14 @@
 namespace lowbit {
 namespace {
 
-lowbit_status check_workspace(const Plan& plan, void* workspace, size_t size, lowbit_error* error) {
-  if (plan.size > 0 && (!workspace || !aligned(workspace, LOWBIT_ALIGNMENT))) {
+lowbit_status check_workspace(int64_t needed, void* workspace, size_t size, lowbit_error* error) {
+  if (needed > 0 && (!workspace || !aligned(workspace, LOWBIT_ALIGNMENT))) {
     return fail(error, LOWBIT_INVALID_VALUE, "workspace: must not be NULL and aligned to %d bytes, got %p",
                 LOWBIT_ALIGNMENT, workspace);
   }
-  if (size < size_t(plan.size)) {
+  if (size < size_t(needed)) {
     return fail(error, LOWBIT_INVALID_VALUE, "workspace: %zu bytes given, %lld needed", size,
-                static_cast<long long>(plan.size));
+                static_cast<long long>(needed));
   }
   return LOWBIT_OK;
 }
@@ -27,11 +32,13 @@ lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, const char*
               static_cast<long long>(stride));
 }
 
-// What both functions ask of their context, weights and shape; `name` is the left operand's.
+const char* left_name(const lowbit_matmul_args*) { return "x"; }
+const char* left_name(const lowbit_matmul_int_args*) { return "a"; }
+
+// What all functions ask of their weights and shape.
 template <class Args>
-lowbit_status open_product(const lowbit_context* context, const Args* a, const char* name, Product* p,
-                           lowbit_error* error) {
-  if (!get_context(context, &p->context, error)) return LOWBIT_INVALID_VALUE;
+lowbit_status open_product(const Context& context, const Args* a, Product* p, lowbit_error* error) {
+  p->context = context;
   if (!a || a->struct_size != sizeof *a) {
     return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL and struct_size must be %zu", sizeof *a);
   }
@@ -41,54 +48,108 @@ lowbit_status open_product(const lowbit_context* context, const Args* a, const c
     return fail(error, LOWBIT_INVALID_VALUE, "m: must be at least 0, got %lld", static_cast<long long>(a->m));
   }
   if (a->k != p->layout.k) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", name,
+    return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", left_name(a),
                 static_cast<long long>(a->k), static_cast<long long>(p->layout.k));
   }
   p->packed = static_cast<const uint8_t*>(a->weights);
   return LOWBIT_OK;
 }
 
-// The same for their data and workspace, once planned.
+bool is_code_type(lowbit_type type) { return type == LOWBIT_INT8 || type == LOWBIT_UINT8; }
+bool is_float_type(lowbit_type type) {
+  return type == LOWBIT_FLOAT32 || type == LOWBIT_FLOAT16 || type == LOWBIT_BFLOAT16;
+}
+
+// A matrix of m rows; strides of a single row mean nothing.
+Bytes bytes_of(const void* data, int64_t m, int64_t width, int64_t stride, int64_t element) {
+  return {data, m, width * element, m > 1 ? stride * element : 0};
+}
+
+// The same for their data, once planned. x_bytes, out_bytes: of an element.
 template <class Args>
-lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name, Product* p,
-                        lowbit_error* error) {
+lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name,
+                        int64_t x_bytes, int64_t out_bytes, Product* p, lowbit_error* error) {
   const int64_t n = p->layout.n;
   if (const lowbit_status status = check_stride(ldx, a.m, a.k, ldx_name, error)) return status;
   if (const lowbit_status status = check_stride(a.ldout, a.m, n, "ldout", error)) return status;
   if (!x && a.m > 0 && a.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "%s: must not be NULL", name);
   if (!a.out && a.m > 0 && n > 0) return fail(error, LOWBIT_INVALID_VALUE, "out: must not be NULL");
+  if (overlap(bytes_of(x, a.m, a.k, ldx, x_bytes), bytes_of(a.out, a.m, n, a.ldout, out_bytes))) {
+    return fail(error, LOWBIT_INVALID_VALUE, "out: must share no memory with %s", name);
+  }
   p->x = x;
   p->ldx = ldx;
   p->out = a.out;
   p->ldout = a.ldout;
-  p->workspace = static_cast<uint8_t*>(a.workspace);
-  return check_workspace(p->plan, a.workspace, a.workspace_size, error);
+  return LOWBIT_OK;
+}
+
+// Where float or 8-bit results go, and what is added to them.
+lowbit_status take_epilogue(const lowbit_matmul_args& a, Product* p, lowbit_error* error) {
+  p->bias = a.bias;
+  p->activation = a.activation;
+  if (is_code_type(p->out_type)) {
+    p->out_format = find_format(p->out_type == LOWBIT_INT8 ? LOWBIT_INT(8) : LOWBIT_UINT(8), error);
+    if (!std::isfinite(a.out_scale) || !(a.out_scale > 0)) {
+      return fail(error, LOWBIT_INVALID_VALUE, "out_scale: must be finite and above 0, got %g", double(a.out_scale));
+    }
+    if (a.out_zero_point < p->out_format->qmin() || a.out_zero_point > p->out_format->qmax()) {
+      return fail(error, LOWBIT_INVALID_VALUE, "out_zero_point: must be %d to %d, got %d", p->out_format->qmin(),
+                  p->out_format->qmax(), static_cast<int>(a.out_zero_point));
+    }
+    p->out_scale = a.out_scale;
+    p->out_zero = float(a.out_zero_point);
+  }
+  if (!a.residual) return LOWBIT_OK;
+  if (!is_float_type(a.residual_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "residual_type: must be float32, float16 or bfloat16, got %d",
+                static_cast<int>(a.residual_type));
+  }
+  const int64_t n = p->layout.n;
+  if (const lowbit_status status = check_stride(a.ldresidual, a.m, n, "ldresidual", error)) return status;
+  const bool is_out = a.residual == a.out && a.residual_type == p->out_type && (a.m <= 1 || a.ldresidual == a.ldout);
+  if (!is_out && overlap(bytes_of(a.residual, a.m, n, a.ldresidual, type_bits(a.residual_type) / 8),
+                         bytes_of(a.out, a.m, n, a.ldout, type_bits(p->out_type) / 8))) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "residual: must be out itself, of its type and stride, or share no memory with it");
+  }
+  p->residual = a.residual;
+  p->ldresidual = a.ldresidual;
+  p->residual_type = a.residual_type;
+  return LOWBIT_OK;
 }
 
 bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
 
-// Everything but pointers to data: what the workspace depends on.
-lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
-  if (const lowbit_status status = open_product(context, a, "x", p, error)) return status;
+// Everything but pointers to data: what the workspace depends on. p has been opened.
+lowbit_status plan_product(const lowbit_matmul_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (!l.has_scale) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "weights: plain codes without a scale; use matmul_int, or pack a quantized array");
   }
-  const bool quantized = a->x_type == LOWBIT_INT8 || a->x_type == LOWBIT_UINT8;
-  if (!quantized && a->x_type != LOWBIT_FLOAT32) {
-    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, int8 or uint8, got %d",
+  const bool quantized = is_code_type(a->x_type);
+  if (!quantized && !is_float_type(a->x_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "x_type: must be float32, float16, bfloat16, int8 or uint8, got %d",
                 static_cast<int>(a->x_type));
   }
-  if (a->compute != LOWBIT_COMPUTE_INT8 && (a->compute != LOWBIT_COMPUTE_FLOAT32 || quantized)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
-                quantized ? " for 8-bit x" : " or float32", static_cast<int>(a->compute));
+  if (a->out_type != LOWBIT_NONE && !is_float_type(a->out_type) && !is_code_type(a->out_type)) {
+    return fail(error, LOWBIT_INVALID_TYPE, "out_type: must be float32, float16, bfloat16, int8 or uint8, got %d",
+                static_cast<int>(a->out_type));
   }
-  if (a->compute == LOWBIT_COMPUTE_INT8 && !l.format->has_int8()) {
+  p->x_type = a->x_type;
+  p->out_type = a->out_type == LOWBIT_NONE ? LOWBIT_FLOAT32 : a->out_type;
+  const bool any = a->compute >= LOWBIT_COMPUTE_INT8 && a->compute <= LOWBIT_COMPUTE_INT8X2;
+  if (!any || (quantized && a->compute != LOWBIT_COMPUTE_INT8)) {
+    return fail(error, LOWBIT_INVALID_VALUE, "compute: must be int8%s, got %d",
+                quantized ? " for 8-bit x" : ", float32 or int8x2", static_cast<int>(a->compute));
+  }
+  if (a->compute != LOWBIT_COMPUTE_FLOAT32 && !l.format->has_int8()) {
     return fail(error, LOWBIT_INVALID_VALUE,
-                "compute: got int8 for weights of format %s, whose codes are neither integers nor 4 bits; expected "
+                "compute: got %s for weights of format %s, whose codes are neither integers nor 4 bits; expected "
                 "float32%s",
-                l.format->name, quantized ? ", which takes no 8-bit x" : "");
+                a->compute == LOWBIT_COMPUTE_INT8 ? "int8" : "int8x2", l.format->name,
+                quantized ? ", which takes no 8-bit x" : "");
   }
   if (a->activation < LOWBIT_IDENTITY || a->activation > LOWBIT_SILU) {
     return fail(error, LOWBIT_INVALID_VALUE, "activation: unknown value %d", static_cast<int>(a->activation));
@@ -98,6 +159,7 @@ lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_arg
   o.compute = a->compute;
   o.act_group_size = a->act_group_size;
   o.x_quantized = quantized;
+  o.decode_x = !quantized && a->x_type != LOWBIT_FLOAT32;
   o.column_sums = a->x_type == LOWBIT_UINT8 || (quantized && a->x_zero_point);
   if (const lowbit_status status = make_plan(p->context, l, o, &p->plan, error)) return status;
   if (quantized) {
@@ -115,9 +177,7 @@ lowbit_status plan_matmul(const lowbit_context* context, const lowbit_matmul_arg
   return LOWBIT_OK;
 }
 
-lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* a, Product* p,
-                              lowbit_error* error) {
-  if (const lowbit_status status = open_product(context, a, "a", p, error)) return status;
+lowbit_status plan_product(const lowbit_matmul_int_args* a, Product* p, lowbit_error* error) {
   const Layout& l = p->layout;
   if (l.bits != 8 || !l.format->is_integer() || l.groups != 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "weights: must be int8 or uint8 codes without groups, got %s%s",
@@ -142,6 +202,120 @@ lowbit_status plan_matmul_int(const lowbit_context* context, const lowbit_matmul
   return make_plan(p->context, l, o, &p->plan, error);
 }
 
+// The pointers, and what goes with them.
+lowbit_status fill_product(const lowbit_matmul_args* args, Product* p, lowbit_error* error) {
+  if (is_code_type(args->x_type)) {
+    if (!args->x_scale && args->m > 0) {
+      return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
+    }
+    p->x_scale = args->x_scale;
+    p->x_scale_count = args->x_scale_count;
+    p->x_zero = args->x_zero_point;
+    p->x_zero_count = args->x_zero_point_count;
+  }
+  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", type_bits(p->x_type) / 8,
+                                             type_bits(p->out_type) / 8, p, error)) {
+    return status;
+  }
+  if (const lowbit_status status = take_epilogue(*args, p, error)) return status;
+  set_table(p);
+  return LOWBIT_OK;
+}
+
+lowbit_status fill_product(const lowbit_matmul_int_args* args, Product* p, lowbit_error* error) {
+  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", 1, 4, p, error)) return status;
+  p->x_type = args->a_type;
+  p->x_zero = args->a_zero_point;
+  p->x_zero_count = args->a_zero_point_count;
+  p->b_zero = args->b_zero_point;
+  p->b_zero_count = args->b_zero_point_count;
+  p->integer_result = true;
+  p->accumulate = args->accumulate != 0;
+  return LOWBIT_OK;
+}
+
+// A failure of product i of `count` says which it was.
+lowbit_status at_product(lowbit_status status, int64_t i, int64_t count, lowbit_error* error) {
+  if (!status || count == 1 || !error) return status;
+  char message[sizeof error->message];
+  std::memcpy(message, error->message, sizeof message);
+  return fail(error, status, "args[%lld]: %s", static_cast<long long>(i), message);
+}
+
+// What a call needs in all. Its workspace: the Products, what the tasks of each share, a slice for each thread.
+struct Needs {
+  Context context;
+  int threads;     // that are worth their waking
+  int64_t shared;  // bytes in front of the slices
+  int64_t slice;
+
+  int64_t size() const { return shared + slice * threads; }
+};
+
+// Opens and plans product i, for as many threads as it would have alone.
+template <class Args>
+lowbit_status plan_one(const Context& context, const Args* args, int64_t i, int64_t count, Product* p,
+                       lowbit_error* error) {
+  lowbit_status status = open_product(context, args + i, p, error);
+  if (!status) status = plan_product(args + i, p, error);
+  return at_product(status, i, count, error);
+}
+
+template <class Args>
+lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_t count, Needs* needs,
+                         lowbit_error* error) {
+  *needs = Needs();
+  if (!get_context(context, &needs->context, error)) return LOWBIT_INVALID_VALUE;
+  constexpr int64_t kMost = int64_t{1} << 56;  // bytes; what is added at a time is less than 2^60
+  if (count < 0 || count > kMost / int64_t(sizeof(Product))) {
+    return fail(error, LOWBIT_INVALID_VALUE, "count: must be at least 0, got %lld", static_cast<long long>(count));
+  }
+  if (!args && count > 0) return fail(error, LOWBIT_INVALID_VALUE, "args: must not be NULL");
+  int64_t work = 0;
+  needs->shared = round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
+  for (int64_t i = 0; i < count; ++i) {
+    Product p = {};
+    if (const lowbit_status status = plan_one(needs->context, args, i, count, &p, error)) return status;
+    work = p.plan.work > INT64_MAX - work ? INT64_MAX : work + p.plan.work;
+    needs->shared += p.plan.size;
+    needs->slice = std::max(needs->slice, p.plan.slice);
+    if (needs->shared > kMost) return fail(error, LOWBIT_INVALID_VALUE, "args: too much for one call");
+  }
+  needs->threads = useful_threads(needs->context, work);
+  return LOWBIT_OK;
+}
+
+template <class Args>
+lowbit_status find_workspace(const lowbit_context* context, const Args* args, int64_t count, size_t* size,
+                             lowbit_error* error) {
+  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
+  Needs needs;
+  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  *size = size_t(needs.size());
+  return ok(error);
+}
+
+template <class Args>
+lowbit_status multiply(const lowbit_context* context, const Args* args, int64_t count, void* workspace, size_t size,
+                       lowbit_error* error) {
+  Needs needs;
+  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  if (const lowbit_status status = check_workspace(needs.size(), workspace, size, error)) return status;
+  uint8_t* const base = static_cast<uint8_t*>(workspace);
+  Group group = {needs.context, reinterpret_cast<Product*>(base), count, base + needs.shared, needs.slice};
+  group.context.max_threads = needs.threads;
+  uint8_t* shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
+  for (int64_t i = 0; i < count; ++i) {
+    Product* const p = new (group.products + i) Product();
+    if (const lowbit_status status = plan_one(needs.context, args, i, count, p, error)) return status;
+    if (const lowbit_status status = fill_product(args + i, p, error)) return at_product(status, i, count, error);
+    p->workspace = shared;
+    shared += p->plan.size;
+  }
+  run(group);
+  return ok(error);
+}
+
 }  // namespace
 }  // namespace lowbit
 
@@ -149,54 +323,29 @@ using namespace lowbit;
 
 lowbit_status lowbit_matmul_workspace(const lowbit_context* context, const lowbit_matmul_args* args, size_t* size,
                                       lowbit_error* error) {
-  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
-  Product p = {};
-  if (const lowbit_status status = plan_matmul(context, args, &p, error)) return status;
-  *size = size_t(p.plan.size);
-  return ok(error);
+  return find_workspace(context, args, 1, size, error);
 }
 
 lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args, lowbit_error* error) {
-  Product p = {};
-  if (const lowbit_status status = plan_matmul(context, args, &p, error)) return status;
-  if (args->x_type != LOWBIT_FLOAT32) {
-    if (!args->x_scale && args->m > 0) {
-      return fail(error, LOWBIT_INVALID_VALUE, "x_scale: 8-bit x needs its scale, got NULL");
-    }
-    p.x_scale = args->x_scale;
-    p.x_scale_count = args->x_scale_count;
-    p.x_zero = args->x_zero_point;
-    p.x_zero_count = args->x_zero_point_count;
-  }
-  if (const lowbit_status status = take_data(*args, args->x, "x", args->ldx, "ldx", &p, error)) return status;
-  set_table(&p);
-  p.x_type = args->x_type;
-  p.bias = args->bias;
-  p.activation = args->activation;
-  run(p);
-  return ok(error);
+  return multiply(context, args, 1, args ? args->workspace : nullptr, args ? args->workspace_size : 0, error);
+}
+
+lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                              int64_t count, size_t* size, lowbit_error* error) {
+  return find_workspace(context, args, count, size, error);
+}
+
+lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args, int64_t count,
+                                    void* workspace, size_t workspace_size, lowbit_error* error) {
+  return multiply(context, args, count, workspace, workspace_size, error);
 }
 
 lowbit_status lowbit_matmul_int_workspace(const lowbit_context* context, const lowbit_matmul_int_args* args,
                                           size_t* size, lowbit_error* error) {
-  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
-  Product p = {};
-  if (const lowbit_status status = plan_matmul_int(context, args, &p, error)) return status;
-  *size = size_t(p.plan.size);
-  return ok(error);
+  return find_workspace(context, args, 1, size, error);
 }
 
 lowbit_status lowbit_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* args,
                                 lowbit_error* error) {
-  Product p = {};
-  if (const lowbit_status status = plan_matmul_int(context, args, &p, error)) return status;
-  if (const lowbit_status status = take_data(*args, args->a, "a", args->lda, "lda", &p, error)) return status;
-  p.x_type = args->a_type;
-  p.x_zero = args->a_zero_point;
-  p.x_zero_count = args->a_zero_point_count;
-  p.b_zero = args->b_zero_point;
-  p.b_zero_count = args->b_zero_point_count;
-  p.integer_result = true;
-  run(p);
-  return ok(error);
+  return multiply(context, args, 1, args ? args->workspace : nullptr, args ? args->workspace_size : 0, error);
 }

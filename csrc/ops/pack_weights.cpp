@@ -77,11 +77,13 @@ void each_four(const Layout& l, Byte* panel, int column, Fn fn) {
   }
 }
 
-void pack_column(const Layout& l, const uint8_t* row, uint8_t* panel, int column) {
+// code_at(k): bits of the column's code k.
+template <class CodeAt>
+void pack_column(const Layout& l, uint8_t* panel, int column, CodeAt code_at) {
   const uint32_t flip = uint32_t(l.code_zero());  // two's complement to offset binary
   each_four(l, panel, column, [&](int64_t k, int64_t end, uint8_t* step, int d) {
     Four four;
-    for (int i = 0; i < 4 && k + i < end; ++i) four.set(i, read_code(row, l.bits, k + i) ^ flip);
+    for (int i = 0; i < 4 && k + i < end; ++i) four.set(i, code_at(k + i) ^ flip);
     each_plane(l.bits, l.step, d, [&](int64_t offset, int width, int shift, int first) {
       uint32_t dword;
       std::memcpy(&dword, step + offset, 4);
@@ -112,6 +114,16 @@ inline uint8_t* zero_at(const Layout& l, uint8_t* panel, int64_t group, int colu
 }
 
 int64_t row_bytes(const Layout& l) { return (l.k * l.bits + 7) / 8; }
+
+// Column `row` of the product (row of W) from codes of W or, transposed, of W^T.
+void pack_row(const Layout& l, const uint8_t* codes, bool transposed, int64_t row, uint8_t* panel, int column) {
+  if (transposed) {
+    const int64_t stride = (l.n * l.bits + 7) / 8;
+    return pack_column(l, panel, column, [&](int64_t k) { return read_code(codes + k * stride, l.bits, row); });
+  }
+  const uint8_t* const from = codes + row * row_bytes(l);
+  pack_column(l, panel, column, [&](int64_t k) { return read_code(from, l.bits, k); });
+}
 
 }  // namespace
 }  // namespace lowbit
@@ -174,8 +186,8 @@ lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_wei
     for (int64_t panel = begin; panel < end; ++panel) {
       for (int column = 0; column < kPanel && panel * kPanel + column < l.n; ++column) {
         const int64_t row = panel * kPanel + column;
-        pack_column(l, static_cast<const uint8_t*>(codes) + row * row_bytes(l),
-                    out + l.code_offset() + panel * l.code_stride, column);
+        pack_row(l, static_cast<const uint8_t*>(codes), info->transposed != 0, row,
+                 out + l.code_offset() + panel * l.code_stride, column);
         for (int64_t group = 0; group < l.groups; ++group) {
           const int64_t from = row * l.groups + group;
           const int64_t to = group * kPanel + column;

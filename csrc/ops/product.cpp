@@ -1,9 +1,11 @@
-// x @ W^T in column blocks that fit the cache, rows passing over each.
+// x @ W^T in column blocks that fit the cache, rows passing over each; all tasks of all products in one loop.
 #include "product.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <new>
 
 #include "../formats/registry.hpp"
 #include "../parallel.hpp"
@@ -38,22 +40,38 @@ void sum_activations(const Product& p, int64_t row) {
   }
 }
 
+// A row of float x as float32: itself, or decoded to `buffer`.
+const float* float_row(const Product& p, int64_t row, void* buffer) {
+  const FloatFormat* const half = float_format(p.x_type);
+  if (!half) return static_cast<const float*>(p.x) + row * p.ldx;
+  float* const x = static_cast<float*>(buffer);
+  p.context.kernels->decode_floats(static_cast<const uint16_t*>(p.x) + row * p.ldx, p.plan.k, *half, x);
+  return x;
+}
+
 // Activations with a uint8 code are shifted to int8; their zero point goes along.
 int32_t x_zero_of(const Product& p, int64_t row) {
   const int32_t zero = p.x_zero ? p.x_zero[p.x_zero_count == 1 ? 0 : row] : 0;
   return p.x_type == LOWBIT_UINT8 ? int32_t(uint32_t(zero) - 128u) : zero;
 }
 
-void prepare_rows(const Product& p) {
+int64_t prepare_tasks(const Product& p) {
+  return p.plan.tasks() > 0 ? ceil_div(p.plan.m + p.plan.ones, p.plan.prepare_rows) : 0;
+}
+
+void prepare_task(const Product& p, int64_t task, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
   const Plan& plan = p.plan;
-  const auto prepare = [&](int64_t row) {
+  // x_row: counted in x; behind them the row of ones
+  const auto prepare = [&](int64_t x_row) {
     if (plan.path == Path::kFloat) {
-      if (plan.k > 0) {
-        std::memcpy(prepared_row(p, row), static_cast<const float*>(p.x) + row * p.ldx, size_t(plan.k) * 4);
-      }
+      uint8_t* const to = prepared_row(p, x_row);
+      if (plan.k == 0) return;
+      const float* const x = float_row(p, x_row, to);
+      if (!float_format(p.x_type)) std::memcpy(to, x, size_t(plan.k) * 4);
       return;
     }
+    const int64_t row = x_row * plan.terms;
     if (plan.k == 0) {
       std::memset(sums_row(p, row), 0, size_t(plan.groups) * 4);
       return;
@@ -66,7 +84,7 @@ void prepare_rows(const Product& p) {
     to.act_group = plan.act_group;
     to.a = prepared_row(p, row);
     to.sums = sums_row(p, row);
-    if (row == plan.m) {  // the row of ones
+    if (x_row == plan.m) {  // the row of ones
       std::memset(to.a, 0, size_t(plan.a_stride));
       int8_t ones[256];
       std::memset(ones, 1, sizeof ones);
@@ -79,28 +97,41 @@ void prepare_rows(const Product& p) {
         to.a += 256 * kernels.bytes_per_k;
       }
       *sums_row(p, row) = int32_t(uint32_t(plan.k));
-    } else if (p.x_type == LOWBIT_FLOAT32) {
-      to.act_scale = act_scale_row(p, row);
-      kernels.prepare_float(static_cast<const float*>(p.x) + row * p.ldx, to);
+    } else if (p.x_type != LOWBIT_INT8 && p.x_type != LOWBIT_UINT8) {
+      const float* const x = float_row(p, x_row, slice);
+      for (to.term = 0; to.term < plan.terms; ++to.term) {
+        to.a = prepared_row(p, row + to.term);
+        to.sums = sums_row(p, row + to.term);
+        to.act_scale = act_scale_row(p, row + to.term);
+        kernels.prepare_float(x, to);
+      }
     } else {
       kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
     }
-    if (plan.float_zeros) sum_activations(p, row);
+    for (int term = 0; plan.float_zeros && term < plan.terms; ++term) sum_activations(p, row + term);
   };
-  Context context = p.context;
-  context.max_threads = plan.max_threads;
-  constexpr int64_t kRows = 4;
-  const int64_t rows = plan.m + plan.ones;
-  parallel_for(context, ceil_div(rows, kRows), [&](int64_t begin, int64_t end, int) {
-    for (int64_t row = begin * kRows; row < std::min(rows, end * kRows); ++row) prepare(row);
-  });
+  const int64_t first = task * plan.prepare_rows, end = std::min(plan.m + plan.ones, first + plan.prepare_rows);
+  for (int64_t row = first; row < end; ++row) prepare(row);
 }
 
-// A block of columns, as kernels are told about it.
+// A block of columns and segments of K, as kernels are told about it.
 struct Columns {
-  int64_t panel, panels;  // first, how many
-  int64_t first, n;       // columns that exist
+  int64_t panel, panels;      // first, how many
+  int64_t first, n;           // columns that exist
+  int64_t segment, segments;  // first, how many
 };
+
+// k in front of a segment, padded as codes are.
+int64_t padded_begin(const Product& p, int64_t segment) {
+  return segment < p.plan.segments ? segment * p.plan.segment_k : p.layout.padded_k;
+}
+int64_t padded_length(const Product& p, const Columns& c) {
+  return padded_begin(p, c.segment + c.segments) - padded_begin(p, c.segment);
+}
+// Kernel groups in front of a segment.
+int64_t groups_begin(const Product& p, int64_t segment) {
+  return p.plan.path == Path::kCodes ? 0 : std::min(p.plan.groups, segment * p.plan.segment_groups);
+}
 
 // A column block's scales as float32, panels x groups x kPanel.
 const float* decode_scales(const Product& p, const Columns& c, uint8_t* slice) {
@@ -122,6 +153,20 @@ const float* decode_zeros(const Product& p, const Columns& c, uint8_t* slice) {
   float* const zero = reinterpret_cast<float*>(slice + p.plan.zero_offset);
   read_zeros(p, p.packed + l.zero_offset + c.panel * l.zero_stride, 0, c.panels * l.groups * kPanel, zero);
   return zero;
+}
+
+// Moves a block of all k to those of c's segments; Plan has seen to it that they can be had alone.
+void show_segments(const Product& p, const Columns& c, PanelBlock* b) {
+  const Layout& l = p.layout;
+  const int64_t ratio = std::max<int64_t>(p.plan.scale_ratio, 1);
+  const int64_t first = groups_begin(p, c.segment) / ratio;
+  const int64_t end = std::max(first + 1, ceil_div(groups_begin(p, c.segment + c.segments), ratio));
+  b->b += padded_begin(p, c.segment) * kPanel * l.bits / 8;
+  b->groups = end - first;
+  b->last_group_k = padded_length(p, c) - (b->groups - 1) * l.group_k;
+  const int64_t scale_bytes = p.plan.decode_scales ? 4 : l.has_scale ? l.scale_type.bytes() : 0;
+  b->scale += first * kPanel * scale_bytes;
+  if (b->zero) b->zero += first * l.zero_bits / 8 * kPanel;
 }
 
 // slice: the thread's workspace.
@@ -152,10 +197,11 @@ PanelBlock panel_block(const Product& p, const Columns& c, uint8_t* slice) {
     block.zero_offset = 128;
   }
   block.group_size = l.group;
+  if (p.plan.parts > 1 && p.plan.path != Path::kFloat) show_segments(p, c, &block);  // decode_panel takes k as it is
   return block;
 }
 
-GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
+GemmBlock gemm_block(const Product& p, const Columns& c, const PanelBlock& b, uint8_t* bytes) {
   const Plan& plan = p.plan;
   GemmBlock g = {};
   g.panels = b.panels;
@@ -167,6 +213,10 @@ GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
   g.groups = plan.groups;
   g.group_k = plan.group_k;
   g.last_group_k = plan.last_group_k;
+  if (plan.parts > 1) {
+    g.groups = plan.path == Path::kCodes ? 1 : groups_begin(p, c.segment + c.segments) - groups_begin(p, c.segment);
+    g.last_group_k = padded_length(p, c) - (g.groups - 1) * g.group_k;
+  }
   g.segment_groups = plan.segment_groups;
   g.sums_stride = plan.groups;
   g.act_ratio = plan.act_ratio;
@@ -180,7 +230,7 @@ GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
   g.zero_offset = b.zero_offset;
   g.ldc = b.panels * kPanel;
   if (plan.unpack) {
-    const int64_t stride = p.layout.padded_k * kPanel;
+    const int64_t stride = padded_length(p, c) * kPanel;
     p.context.kernels->unpack_panel(b, bytes, stride);
     g.b = bytes;
     g.b_stride = stride;
@@ -192,43 +242,78 @@ GemmBlock gemm_block(const Product& p, const PanelBlock& b, uint8_t* bytes) {
   return g;
 }
 
-void set_rows(const Product& p, int64_t row, int64_t rows, GemmBlock* g) {
+void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, GemmBlock* g) {
+  static const int32_t kNoSum = 0;
+  const int64_t group = groups_begin(p, c.segment);
   g->rows = rows;
-  g->a = prepared_row(p, row);
-  g->sums = sums_row(p, row);
+  g->a = prepared_row(p, row) + padded_begin(p, c.segment) * p.context.kernels->bytes_per_k;
+  g->sums = sums_row(p, row) + group;
+  if (p.plan.path == Path::kCodes &&
+      c.segment > 0) {  // integers of a part: the first takes off what codes are biased by
+    g->sums = &kNoSum;
+    g->sums_stride = 0;
+  }
   if (p.plan.act_in_sum) {
-    g->act_scale = act_scales(p, row);
+    g->act_scale = act_scales(p, row) + group / p.plan.act_ratio;
     g->act_scale_stride = p.plan.act_groups;
   }
 }
 
-// Scale of the whole row, multiplied in after the sum.
-void finish_float(const Product& p, int64_t row, const Columns& c, const float* sum) {
+// From the sums of a prepared row, and of its second term, which are `ld` apart, to a row of the result. What is no
+// float32 passes through the stack, a piece at a time.
+void finish_float(const Product& p, int64_t row, const Columns& c, const float* sums, int64_t ld) {
+  constexpr int64_t kPiece = 4 * kPanel;
+  const Kernels& kernels = *p.context.kernels;
+  const int64_t x_row = row / p.plan.terms;
+  const bool two = p.plan.terms == 2;
+  const FloatFormat* const half_residual = float_format(p.residual_type);
+  const FloatFormat* const half_out = float_format(p.out_type);
   FinishRow f = {};
-  f.n = c.n;
   f.has_act_scale = p.plan.path != Path::kFloat && !p.plan.act_in_sum;
   if (f.has_act_scale) {
-    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : row] : *act_scale_row(p, row);
+    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : x_row] : *act_scale_row(p, row);
+    if (two) f.second_act_scale = *act_scale_row(p, row + 1);
   }
-  f.bias = p.bias ? p.bias + c.first : nullptr;
   f.activation = p.activation;
-  p.context.kernels->finish_row(sum, f, static_cast<float*>(p.out) + row * p.ldout + c.first);
+  for (int64_t j = 0; j < c.n; j += kPiece) {
+    const int64_t column = c.first + j, at = x_row * p.ldout + column, from = x_row * p.ldresidual + column;
+    float residual[kPiece], result[kPiece];
+    f.n = std::min(kPiece, c.n - j);
+    f.second = two ? sums + ld + j : nullptr;
+    f.bias = p.bias ? p.bias + column : nullptr;
+    if (half_residual) {
+      kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + from, f.n, *half_residual, residual);
+      f.residual = residual;
+    } else if (p.residual) {
+      f.residual = static_cast<const float*>(p.residual) + from;
+    }
+    if (p.out_type == LOWBIT_FLOAT32) {
+      kernels.finish_row(sums + j, f, static_cast<float*>(p.out) + at);
+      continue;
+    }
+    kernels.finish_row(sums + j, f, result);
+    if (half_out) {
+      const Rounding nearest = {Rounding::kNearest, 0, 0, 0};
+      kernels.encode_floats(result, f.n, *half_out, nearest, static_cast<uint16_t*>(p.out) + at);
+    } else {
+      kernels.quantize_runs(result, f.n, f.n, &p.out_scale, &p.out_zero, 0, p.out_format->coder,
+                            static_cast<uint8_t*>(p.out) + at);
+    }
+  }
 }
 
-// Path::kCodes: int32 sums, corrected for zero points, are the result or are scaled to it.
-void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
-  const Kernels& kernels = *p.context.kernels;
-  const PanelBlock b = panel_block(p, c, slice);
-  GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
-  const int64_t width = g.panels * kPanel;
-  int32_t* const sums = reinterpret_cast<int32_t*>(slice + p.plan.c_offset);
-  g.c = sums;
+// Path::kCodes: what turns a block's int32 sums into results.
+struct CodesColumns {
+  static constexpr int kMost = 4 * kPanel;
+  int32_t zero[kMost], column_sum[kMost];  // what a byte's zero is beyond 128, the sum of (byte - 128)
+  float scale[kMost];
+  bool correct;
+};
 
-  // Column vectors: what a byte's zero is beyond 128, the sum of (byte - 128), the scale.
-  constexpr int kMostColumns = 4 * kPanel;
-  int32_t zero[kMostColumns] = {}, column_sum[kMostColumns] = {};
-  float scale[kMostColumns] = {};
-  bool correct = p.plan.ones;
+void read_columns(const Product& p, const Columns& c, const PanelBlock& b, CodesColumns* to) {
+  const Kernels& kernels = *p.context.kernels;
+  std::memset(to, 0, sizeof *to);
+  to->correct = p.plan.ones;
   if (!p.plan.unpack) {  // unpacking has taken zeros out
     for (int64_t j = 0; j < c.n; ++j) {
       int32_t z = p.layout.code_zero();
@@ -237,50 +322,69 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
       } else if (b.zero) {
         z = b.zero[j / kPanel * b.zero_stride + j % kPanel];
       }
-      zero[j] = int32_t(uint32_t(z) - 128u);
-      correct |= zero[j] != 0;
+      to->zero[j] = int32_t(uint32_t(z) - 128u);
+      to->correct |= to->zero[j] != 0;
     }
   }
   if (p.layout.has_scale) {
-    for (int64_t panel = 0; panel < g.panels; ++panel) {
+    for (int64_t panel = 0; panel < c.panels; ++panel) {
       const uint8_t* from = b.scale + panel * b.scale_stride;
       if (b.scale_half) {
-        kernels.decode_floats(from, kPanel, *float_format(LOWBIT_FLOAT16), scale + panel * kPanel);
+        kernels.decode_floats(from, kPanel, *float_format(LOWBIT_FLOAT16), to->scale + panel * kPanel);
       } else {
-        std::memcpy(scale + panel * kPanel, from, kPanel * 4);
+        std::memcpy(to->scale + panel * kPanel, from, kPanel * 4);
       }
     }
   }
-  if (p.plan.ones) {
-    set_rows(p, p.plan.m, 1, &g);
-    kernels.gemm_codes(g);
-    std::memcpy(column_sum, sums, size_t(width) * 4);
-  }
+}
 
+// Sums of `rows` rows from `first` on are corrected for zero points, and are the result or are scaled to it.
+void finish_codes(const Product& p, const Columns& c, const CodesColumns& columns, int64_t first, int64_t rows,
+                  int32_t* sums) {
+  const Kernels& kernels = *p.context.kernels;
+  float scaled[2 * CodesColumns::kMost];
+  for (int64_t r = 0; r < rows; ++r) {
+    int32_t* s = sums + r * c.panels * kPanel;
+    if (columns.correct) {
+      CorrectRow row = {};
+      row.n = c.n;
+      row.a_sum = *sums_row(p, first + r);
+      row.a_zero = x_zero_of(p, first + r);
+      row.b_zero = columns.zero;
+      row.column_sum = columns.column_sum;
+      row.k = p.plan.k;
+      kernels.correct_row(s, row);
+    }
+    if (p.integer_result) {
+      int32_t* const out = static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first;
+      for (int64_t j = 0; p.accumulate && j < c.n; ++j) s[j] = int32_t(uint32_t(s[j]) + uint32_t(out[j]));
+      std::memcpy(out, s, size_t(c.n) * 4);
+    } else {
+      const int term = int(r % p.plan.terms), last = p.plan.terms - 1;
+      kernels.scale_row(s, c.n, columns.scale, scaled + term * CodesColumns::kMost);
+      if (term == last) finish_float(p, first + r - last, c, scaled, CodesColumns::kMost);
+    }
+  }
+}
+
+void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
+  const Kernels& kernels = *p.context.kernels;
+  const PanelBlock b = panel_block(p, c, slice);
+  GemmBlock g = gemm_block(p, c, b, slice + p.plan.panel_offset);
+  int32_t* const sums = reinterpret_cast<int32_t*>(slice + p.plan.c_offset);
+  g.c = sums;
+  CodesColumns columns;
+  read_columns(p, c, b, &columns);
+  if (p.plan.ones) {
+    set_rows(p, c, p.plan.rows, 1, &g);
+    kernels.gemm_codes(g);
+    std::memcpy(columns.column_sum, sums, size_t(c.panels * kPanel) * 4);
+  }
   for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
     const int64_t rows = std::min(kRowChunk, row_end - first);
-    set_rows(p, first, rows, &g);
+    set_rows(p, c, first, rows, &g);
     kernels.gemm_codes(g);
-    for (int64_t r = 0; r < rows; ++r) {
-      int32_t* s = sums + r * width;
-      if (correct) {
-        CorrectRow row = {};
-        row.n = c.n;
-        row.a_sum = *sums_row(p, first + r);
-        row.a_zero = p.x_type == LOWBIT_FLOAT32 ? 0 : x_zero_of(p, first + r);
-        row.b_zero = zero;
-        row.column_sum = column_sum;
-        row.k = p.plan.k;
-        kernels.correct_row(s, row);
-      }
-      if (p.integer_result) {
-        std::memcpy(static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first, s, size_t(c.n) * 4);
-      } else {
-        float scaled[kMostColumns];
-        kernels.scale_row(s, c.n, scale, scaled);
-        finish_float(p, first + r, c, scaled);
-      }
-    }
+    finish_codes(p, c, columns, first, rows, sums);
   }
 }
 
@@ -325,7 +429,7 @@ void subtract_zeros(const Product& p, const float* zeros, int64_t panels, int64_
 void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   const Kernels& kernels = *p.context.kernels;
   const PanelBlock b = panel_block(p, c, slice);
-  GemmBlock g = gemm_block(p, b, slice + p.plan.panel_offset);
+  GemmBlock g = gemm_block(p, c, b, slice + p.plan.panel_offset);
   float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
   g.c = sums;
   const auto gemm = p.plan.path == Path::kGemv ? kernels.gemv_groups : kernels.gemm_groups;
@@ -333,14 +437,16 @@ void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t 
   if (p.plan.float_zeros) zeros = zero_products(p, c, reinterpret_cast<const float*>(b.scale), slice);
   for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
     const int64_t rows = std::min(kRowChunk, row_end - first);
-    set_rows(p, first, rows, &g);
+    set_rows(p, c, first, rows, &g);
     gemm(g);
     if (zeros) subtract_zeros(p, zeros, c.panels, first, rows, sums);
-    for (int64_t r = 0; r < rows; ++r) finish_float(p, first + r, c, sums + r * g.ldc);
+    for (int64_t r = 0; r < rows; r += p.plan.terms) finish_float(p, first + r, c, sums + r * g.ldc, g.ldc);
   }
 }
 
-void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
+// The sums of c's segments: added up, or `apart` elements from each other.
+void float_sums(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice, float* sums,
+                int64_t apart) {
   const Kernels& kernels = *p.context.kernels;
   PanelBlock b = panel_block(p, c, slice);
   b.coder = &p.layout.format->coder;
@@ -351,20 +457,124 @@ void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
   g.panels = c.panels;
   g.a_stride = p.plan.a_stride / 4;
   g.b = decoded;
-  g.c = reinterpret_cast<float*>(slice + p.plan.c_offset);
+  g.c = sums;
   g.ldc = c.panels * kPanel;
-  int64_t k = 0;
-  do {  // once where k is 0: the sums are 0 then
-    b.k_begin = k;
-    b.k_end = std::min(p.plan.k, k + kSegment);
+  for (int64_t i = 0; i < c.segments; ++i, g.c += apart) {
+    b.k_begin = (c.segment + i) * kSegment;
+    b.k_end = std::min(p.plan.k, b.k_begin + kSegment);
     kernels.decode_panel(b, decoded);
-    g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + k;
+    g.a = reinterpret_cast<const float*>(prepared_row(p, row_begin)) + b.k_begin;
     g.k = b.k_end - b.k_begin;
-    g.first = k == 0;
+    g.first = i == 0 || apart > 0;
     kernels.gemm_float(g);
-    k = b.k_end;
-  } while (k < p.plan.k);
-  for (int64_t r = 0; r < g.rows; ++r) finish_float(p, row_begin + r, c, g.c + r * g.ldc);
+  }
+}
+
+void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
+  float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
+  float_sums(p, c, row_begin, row_end, slice, sums, 0);
+  for (int64_t r = 0; r < row_end - row_begin; ++r) finish_float(p, row_begin + r, c, sums + r * c.panels * kPanel, 0);
+}
+
+// ---- parts of K ---------------------------------------------------------------------------------------------------
+
+// Writes the sums of c's segments to their slots.
+void part_sums(const Product& p, Columns c, int64_t row_begin, int64_t row_end, uint8_t* slice, uint8_t* slots) {
+  const Kernels& kernels = *p.context.kernels;
+  const Plan& plan = p.plan;
+  const int64_t rows = row_end - row_begin;
+  if (plan.path == Path::kFloat) {
+    float* const sums = reinterpret_cast<float*>(slots + c.segment * plan.slot_stride);
+    return float_sums(p, c, row_begin, row_end, slice, sums, plan.slot_stride / 4);
+  }
+  const auto gemm = plan.path == Path::kCodes  ? kernels.gemm_codes
+                    : plan.path == Path::kGemv ? kernels.gemv_groups
+                                               : kernels.gemm_groups;
+  const int64_t end = c.segment + c.segments;
+  if (plan.path != Path::kCodes) c.segments = 1;
+  for (; c.segment < end; c.segment += c.segments) {
+    GemmBlock g = gemm_block(p, c, panel_block(p, c, slice), slice + plan.panel_offset);
+    const int64_t slot = plan.path == Path::kCodes ? c.segment / plan.part_segments : c.segment;
+    g.c = slots + slot * plan.slot_stride;
+    set_rows(p, c, row_begin, rows, &g);
+    gemm(g);
+    if (plan.ones) {
+      g.c = static_cast<int32_t*>(g.c) + rows * g.ldc;
+      set_rows(p, c, plan.rows, 1, &g);
+      gemm(g);
+    }
+  }
+}
+
+// Adds the slots of a block to the first, in order, and finishes its rows.
+void add_parts(const Product& p, Columns c, int64_t row_begin, int64_t row_end, uint8_t* slice, uint8_t* slots) {
+  const Plan& plan = p.plan;
+  const int64_t rows = row_end - row_begin, width = c.panels * kPanel;
+  c.segment = 0;
+  c.segments = plan.segments;
+  if (plan.path == Path::kCodes) {
+    int32_t* const sums = reinterpret_cast<int32_t*>(slots);
+    for (int64_t slot = 1; slot < plan.slots; ++slot) {
+      const int32_t* const from = reinterpret_cast<const int32_t*>(slots + slot * plan.slot_stride);
+      for (int64_t i = 0; i < (rows + plan.ones) * width; ++i) sums[i] = int32_t(uint32_t(sums[i]) + uint32_t(from[i]));
+    }
+    CodesColumns columns;
+    read_columns(p, c, panel_block(p, c, slice), &columns);
+    if (plan.ones) std::memcpy(columns.column_sum, sums + rows * width, size_t(width) * 4);
+    return finish_codes(p, c, columns, row_begin, rows, sums);
+  }
+  float* const sums = reinterpret_cast<float*>(slots);
+  for (int64_t slot = 1; slot < plan.slots; ++slot) {
+    const float* const from = reinterpret_cast<const float*>(slots + slot * plan.slot_stride);
+    for (int64_t i = 0; i < rows * width; ++i) sums[i] += from[i];
+  }
+  if (plan.float_zeros && plan.path != Path::kFloat) {
+    const float* const zeros = zero_products(p, c, decode_scales(p, c, slice), slice);
+    subtract_zeros(p, zeros, c.panels, row_begin, rows, sums);
+  }
+  for (int64_t r = 0; r < rows; r += plan.terms) finish_float(p, row_begin + r, c, sums + r * width, width);
+}
+
+using Left = std::atomic<int32_t>;
+Left* tasks_left(const Product& p) { return reinterpret_cast<Left*>(p.workspace + p.plan.left_offset); }
+
+void product_task(const Product& p, int64_t task, uint8_t* slice) {
+  const Plan& plan = p.plan;
+  const int64_t block = task / plan.parts;
+  Columns c;
+  c.panel = block / plan.row_blocks * plan.block_panels;
+  c.panels = std::min(plan.block_panels, p.layout.panels - c.panel);
+  c.first = c.panel * kPanel;
+  c.n = std::min(plan.n - c.first, c.panels * kPanel);
+  c.segment = 0;
+  c.segments = plan.segments;
+  const int64_t row = block % plan.row_blocks * plan.rows_per_task;
+  const int64_t row_end = std::min(plan.rows, row + plan.rows_per_task);
+  if (plan.parts > 1) {
+    uint8_t* const slots = p.workspace + plan.slots_offset + block * plan.slots * plan.slot_stride;
+    c.segment = task % plan.parts * plan.part_segments;
+    c.segments = std::min(plan.part_segments, plan.segments - c.segment);
+    part_sums(p, c, row, row_end, slice, slots);
+    if (tasks_left(p)[block].fetch_sub(1, std::memory_order_acq_rel) == 1) add_parts(p, c, row, row_end, slice, slots);
+    return;
+  }
+  switch (plan.path) {
+    case Path::kCodes: return codes_task(p, c, row, row_end, slice);
+    case Path::kFloat: return float_task(p, c, row, row_end, slice);
+    default: return groups_task(p, c, row, row_end, slice);
+  }
+}
+
+// Calls fn(product, index within it) for tasks [begin, end) of all products; `first`: where each product's begin.
+template <class Fn>
+void each_task(const Group& group, int64_t Product::* first, int64_t begin, int64_t end, Fn fn) {
+  const Product* const products_end = group.products + group.count;
+  const auto before = [first](int64_t task, const Product& p) { return task < p.*first; };
+  const Product* p = std::upper_bound<const Product*>(group.products, products_end, begin, before) - 1;
+  for (; begin < end; ++begin) {
+    while (p + 1 < products_end && p[1].*first <= begin) ++p;
+    fn(*p, begin - p->*first);
+  }
 }
 
 }  // namespace
@@ -377,28 +587,26 @@ void set_table(Product* p) {
   }
 }
 
-void run(const Product& p) {
-  const Plan& plan = p.plan;
-  if (plan.m == 0 || plan.n == 0) return;
-  prepare_rows(p);
-  Context context = p.context;
-  context.max_threads = plan.max_threads;
-  parallel_for(context, plan.column_blocks * plan.row_blocks, [&](int64_t begin, int64_t end, int thread_id) {
-    uint8_t* const slice = p.workspace + plan.thread_offset + thread_id * plan.thread_stride;
-    for (int64_t task = begin; task < end; ++task) {
-      Columns c;
-      c.panel = task / plan.row_blocks * plan.block_panels;
-      c.panels = std::min(plan.block_panels, p.layout.panels - c.panel);
-      c.first = c.panel * kPanel;
-      c.n = std::min(plan.n - c.first, c.panels * kPanel);
-      const int64_t row = task % plan.row_blocks * plan.rows_per_task;
-      const int64_t row_end = std::min(plan.m, row + plan.rows_per_task);
-      switch (plan.path) {
-        case Path::kCodes: codes_task(p, c, row, row_end, slice); break;
-        case Path::kFloat: float_task(p, c, row, row_end, slice); break;
-        default: groups_task(p, c, row, row_end, slice); break;
-      }
-    }
+void run(const Group& group) {
+  int64_t preparing = 0, tasks = 0;
+  for (Product* p = group.products; p < group.products + group.count; ++p) {
+    p->first_prepare = preparing;
+    p->first_task = tasks;
+    preparing += prepare_tasks(*p);
+    tasks += p->plan.tasks();
+    if (p->plan.parts == 1) continue;
+    for (int64_t block = 0; block < p->plan.blocks(); ++block)
+      new (tasks_left(*p) + block) Left(int32_t(p->plan.parts));
+  }
+  parallel_for(group.context, preparing, [&](int64_t begin, int64_t end, int thread_id) {
+    uint8_t* const slice = group.slices + thread_id * group.slice;
+    each_task(group, &Product::first_prepare, begin, end,
+              [slice](const Product& p, int64_t task) { prepare_task(p, task, slice); });
+  });
+  parallel_for(group.context, tasks, [&](int64_t begin, int64_t end, int thread_id) {
+    uint8_t* const slice = group.slices + thread_id * group.slice;
+    each_task(group, &Product::first_task, begin, end,
+              [slice](const Product& p, int64_t task) { product_task(p, task, slice); });
   });
 }
 

@@ -8,6 +8,7 @@ y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N)
 from . import onnx
 from ._bits import pack_bits, unpack_bits
 from ._cast import cast
+from ._grouped import matmul_grouped
 from ._matmul import matmul, matmul_int
 from ._quantize import dequantize, quantize
 from ._runtime import (
@@ -52,6 +53,7 @@ __all__ = [
     "fake_quantize_gradient",
     "get_num_threads",
     "matmul",
+    "matmul_grouped",
     "matmul_int",
     "num_threads",
     "onnx",

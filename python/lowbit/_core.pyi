@@ -23,6 +23,7 @@ GELU_TANH: int
 SILU: int
 COMPUTE_INT8: int
 COMPUTE_FLOAT32: int
+COMPUTE_INT8X2: int
 
 class Context:
     def __init__(self, isa: str | None, threads: int) -> None: ...
@@ -112,6 +113,7 @@ def pack_weights(
     global_scale: float,
     scale: _Array | None,
     zero_point: _Array | None,
+    transposed: bool = False,
 ) -> npt.NDArray[np.uint8]: ...
 def unpack_weights(
     context: Context,
@@ -130,7 +132,23 @@ def matmul(
     x_zero_point: npt.NDArray[np.int32] | None,
     bias: npt.NDArray[np.float32] | None,
     activation: int,
-    out: npt.NDArray[np.float32],
+    out: _Array,
+    residual: _Array | None = None,
+    out_scale: float = 0.0,
+    out_zero_point: int = 0,
+) -> None: ...
+def matmul_grouped(
+    context: Context,
+    weights: list[npt.NDArray[np.uint8]],
+    x: _Array,
+    rows: list[int],
+    compute: list[int],
+    act_group_size: int,
+    x_scale: npt.NDArray[np.float32] | None,
+    x_zero_point: npt.NDArray[np.int32] | None,
+    bias: npt.NDArray[np.float32] | None,
+    activation: int,
+    out: _Array,
 ) -> None: ...
 def matmul_int(
     context: Context,
@@ -139,6 +157,7 @@ def matmul_int(
     a_zero_point: npt.NDArray[np.int32] | None,
     b_zero_point: npt.NDArray[np.int32] | None,
     out: npt.NDArray[np.int32],
+    accumulate: bool = False,
 ) -> None: ...
 def fake_quantize(
     context: Context,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from . import _core
 from ._checks import (
     CODE_TYPES,
     FLOAT32,
+    FLOAT_TYPES,
     MAX_SIDE,
     Array,
     choice,
@@ -19,19 +20,58 @@ from ._checks import (
     floats,
     integer,
     matrix,
+    names,
     output,
-    store,
     to_float32,
     typed,
 )
+from ._formats import find_format, raw
+from ._layout import make_layout
+from ._quantize import quantize_target
 from ._runtime import context
 from .arrays import QuantizedArray
 from .weights import PackedWeights, has_int8, pack_weights
 
 ACTIVATIONS = {"relu": _core.RELU, "gelu": _core.GELU, "gelu_tanh": _core.GELU_TANH, "silu": _core.SILU}
-COMPUTES = {"int8": _core.COMPUTE_INT8, "float32": _core.COMPUTE_FLOAT32}
+COMPUTES = {"int8": _core.COMPUTE_INT8, "int8x2": _core.COMPUTE_INT8X2, "float32": _core.COMPUTE_FLOAT32}
 EIGHT_BITS = ("int8", "uint8")
 INT32 = np.dtype(np.int32)
+
+
+@overload
+def matmul(
+    x: npt.ArrayLike | QuantizedArray,
+    w: PackedWeights,
+    *,
+    bias: npt.ArrayLike | None = None,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+    accumulate: bool = False,
+    out: Array | None = None,
+    dtype: npt.DTypeLike | None = None,
+    out_format: None = None,
+    out_scale: None = None,
+    out_zero_point: None = None,
+    compute: str | None = None,
+    act_group_size: int | None = None,
+) -> Array: ...
+
+
+@overload
+def matmul(
+    x: npt.ArrayLike | QuantizedArray,
+    w: PackedWeights,
+    *,
+    out_format: npt.DTypeLike,
+    out_scale: npt.ArrayLike,
+    out_zero_point: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+    out: QuantizedArray | None = None,
+    compute: str | None = None,
+    act_group_size: int | None = None,
+) -> QuantizedArray: ...
 
 
 def matmul(
@@ -40,11 +80,17 @@ def matmul(
     *,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
-    out: Array | None = None,
+    residual: npt.ArrayLike | None = None,
+    accumulate: bool = False,
+    out: Array | QuantizedArray | None = None,
+    dtype: npt.DTypeLike | None = None,
+    out_format: npt.DTypeLike | None = None,
+    out_scale: npt.ArrayLike | None = None,
+    out_zero_point: npt.ArrayLike | None = None,
     compute: str | None = None,
     act_group_size: int | None = None,
-) -> Array:
-    """``activation(x @ w + bias)`` with packed low-bit weights; also ``x @ w``.
+) -> Array | QuantizedArray:
+    """``activation(x @ w + bias) + residual`` with packed low-bit weights; also ``x @ w``.
 
     Args:
         x: float32, float16 or ml_dtypes.bfloat16, shape (..., K), any strides; or an int8 or uint8 QuantizedArray of
@@ -52,25 +98,41 @@ def matmul(
         w: weights of shape (K, N).
         bias: shape (N,), one of the float types of x, or None.
         activation: None, "relu", "gelu" (with erf), "gelu_tanh" or "silu".
-        out: array to write into: of the result's shape and dtype, rows contiguous, not overlapping the inputs.
+        residual: of the result's shape, one of the float types of x, added last; None: nothing. It may be out.
+        accumulate: add to what is in out, which must be floats: the same as ``residual=out``.
+        out: array to write into: of the result's shape and dtype, rows contiguous, not overlapping the inputs. With
+            out_format a QuantizedArray of that format and shape with one float32 scale: it is overwritten.
+        dtype: of a float result: float32, float16 or bfloat16. None: that of x, float32 for a QuantizedArray.
+        out_format: "int8" or "uint8": the result is quantized with out_scale, without a float array in between.
+        out_scale: with out_format, one positive float32 for the whole result.
+        out_zero_point: with out_format, an integer that is a code of it. None: 0 for int8, 128 for uint8.
         compute: "int8": activations are quantized on the fly (symmetric, absmax / 127), sums are exact within a group;
             for integers and formats of 4 bits. nf4 and fp4 are rounded to int8 for it, by 0.5 and 0.3 % of the weights.
-            "float32": weights are decoded to float32. None: "int8" for integers and E2M1 (float4_e2m1fn, mxfp4,
-            nvfp4), which it multiplies as they are, else "float32".
-        act_group_size: with compute "int8", elements along K that share an activation scale: a divisor or a multiple
-            of the weights' group; -1: whole rows, faster and less exact; None: the weights' own groups. A
+            "int8x2": the same with two int8 numbers for each activation: about 1/250 of the error that quantizing x
+            makes, for twice the products. "float32": weights are decoded to float32. None: "int8" for integers and E2M1
+            (float4_e2m1fn, mxfp4, nvfp4), which it multiplies as they are, else "float32".
+        act_group_size: with compute "int8" and "int8x2", elements along K that share an activation scale: a divisor or
+            a multiple of the weights' group; -1: whole rows, faster and less exact; None: the weights' own groups. A
             QuantizedArray x has its own.
 
     Returns:
-        shape (..., N), of the dtype of x; float32 for a QuantizedArray. 16-bit floats are computed in float32 and the
-        result is rounded once. A row of x with NaN or infinity gives NaN with compute "int8". The same bits on every
+        shape (..., N), of dtype. 16-bit floats are computed in float32 and the result is rounded once. With out_format
+        the QuantizedArray ``quantize(y, out_format, scale=out_scale, zero_point=out_zero_point)``, y being the float32
+        result. A row of x with NaN or infinity gives NaN with compute "int8" and "int8x2". The same bits on every
         instruction set, with any number of threads and of rows.
 
-    Raises:
-        TypeError: x or bias is float64 or no float, w is not PackedWeights, out is of another dtype.
-        ValueError: a shape, group size or name that does not fit, or out is read-only or overlaps an input.
+    Several products of the same x (queries, keys, values) can share its quantization. For finite x the results are
+    those of float x with compute "int8", to the bit (but where the largest |x| of a group is below 2.3e-41)::
 
-    Source: docs/numerics.md, "Matmul, compute ..." and "Activation functions".
+        xq = lb.quantize(x, "int8", group_size=g)  # g: the act_group_size; its None is wq.group_size, or -1
+        q, k, v = xq @ wq, xq @ wk, xq @ wv
+
+    Raises:
+        TypeError: x, bias or residual is float64 or no float, w is not PackedWeights, out is of another dtype.
+        ValueError: a shape, group size, scale or name that does not fit; out is read-only, overlaps x or bias, or
+            overlaps residual without being it.
+
+    Source: docs/numerics.md, "Matmul, compute ...", "Epilogue" and "Activation functions".
     """
     if isinstance(w, QuantizedArray):
         raise TypeError("w: a QuantizedArray, expected PackedWeights; call pack_weights once: w = pack_weights(q)")
@@ -84,7 +146,8 @@ def matmul(
     rows = _rows("x", shape, k)
     act = 0 if activation is None else choice("activation", activation, ACTIVATIONS)
     mode = default_compute(w, operand) if compute is None else choice("compute", compute, COMPUTES)
-    if mode == COMPUTES["int8"] and not has_int8(w._format):
+    quantizes = mode != COMPUTES["float32"]
+    if quantizes and not has_int8(w._format):
         if isinstance(operand, QuantizedArray):
             raise ValueError(
                 f"x: a QuantizedArray with {w.format} weights, which have no compute 'int8'; expected x.dequantize()"
@@ -98,36 +161,136 @@ def matmul(
         group = integer("act_group_size", act_group_size, -1, 2**63 - 1)
         if group == 0:
             raise ValueError("act_group_size: 0, expected None, -1 (whole rows) or at least 1")
-        if mode != COMPUTES["int8"] or isinstance(operand, QuantizedArray):
+        if not quantizes or isinstance(operand, QuantizedArray):
             raise ValueError(
                 f"act_group_size: {group}, expected None: it is for float x quantized on the fly with compute 'int8'"
+                " or 'int8x2'"
             )
-
-    dtype = FLOAT32 if isinstance(operand, QuantizedArray) else operand.dtype
     given: Array = operand.codes if isinstance(operand, QuantizedArray) else operand
     x_scale: Array | None = None
     x_zero_point: Array | None = None
-    if out is not None:
-        output(out, (*shape[:-1], n), dtype, {"x": given, "bias": bias_array})
     if isinstance(operand, QuantizedArray):
         if mode != COMPUTES["int8"]:
             raise ValueError(f"compute: {compute!r} with a QuantizedArray x, expected 'int8' or None")
         x_scale, x_zero_point, group = _activation_params(operand, rows)
-    result = out if out is not None else np.empty((*shape[:-1], n), dtype)
-    floats32 = result if dtype == FLOAT32 else np.empty(result.shape, np.float32)
+
+    out_shape = (*shape[:-1], n)
+    added = None if residual is None else floats("residual", residual)
+    if added is not None and added.shape != out_shape:
+        raise ValueError(f"residual: shape {added.shape}, expected {out_shape}")
+    inputs = {"x": given, "bias": bias_array, "residual": added}
+    if out_format is not None:
+        if dtype is not None or accumulate:
+            name = "dtype" if dtype is not None else "accumulate"
+            raise ValueError(f"{name}: given with out_format={out_format!r}, expected one of the two")
+        quantized = _quantized_output(out_format, out_scale, out_zero_point, out_shape, out, inputs)
+        result = quantized.codes
+        scale, zero = quantized.decoded_scale(), quantized.zero_point
+        out_params = float(scale), 0 if zero is None else int(zero)
+    else:
+        for name, value in (("out_scale", out_scale), ("out_zero_point", out_zero_point)):
+            if value is not None:
+                raise ValueError(f"{name}: given without out_format, expected out_format='int8' or 'uint8' with it")
+        result, added = _float_output(operand, out, dtype, out_shape, accumulate, inputs)
+        out_params = 0.0, 0
     _core.matmul(
         context(),
         w._data,
-        matrix(given if isinstance(operand, QuantizedArray) else to_float32(given), rows, k),
+        matrix(raw(given), rows, k),
         mode,
         group,
         x_scale,
         x_zero_point,
         None if bias_array is None else contiguous(to_float32(bias_array)),
         act,
-        floats32 if floats32.ndim == 2 else floats32.reshape(rows, n),
+        raw(result) if result.ndim == 2 else raw(result).reshape(rows, n),
+        None if added is None else matrix(raw(added), rows, n),
+        *out_params,
     )
-    return result if dtype == FLOAT32 else store(floats32, result)
+    if out_format is None:
+        return result
+    if not isinstance(out, QuantizedArray):
+        return quantized
+    np.copyto(out.decoded_scale(), scale)
+    if zero is not None and out.zero_point is not None:
+        np.copyto(out.zero_point, zero)
+    return out
+
+
+def _float_output(
+    x: Array | QuantizedArray,
+    out: Any,
+    dtype: npt.DTypeLike | None,
+    shape: tuple[int, ...],
+    accumulate: bool,
+    inputs: dict[str, Array | None],
+) -> tuple[Array, Array | None]:
+    """Where a float result goes, and what is added to it."""
+    wanted = FLOAT32 if isinstance(x, QuantizedArray) else x.dtype
+    if dtype is not None:
+        wanted = np.dtype(dtype)
+        if wanted not in FLOAT_TYPES:
+            raise TypeError(f"dtype: {wanted}, expected {names(FLOAT_TYPES)}")
+    if isinstance(out, QuantizedArray):
+        raise TypeError("out: a QuantizedArray without out_format, expected a numpy array")
+    residual = inputs["residual"]
+    if accumulate:
+        if out is None:
+            raise ValueError("out: None with accumulate=True, expected the array to add to")
+        if residual is not None:
+            raise ValueError("residual: given with accumulate=True, expected one of the two")
+        return (output(out, shape, wanted, inputs),) * 2
+    if out is None:
+        return np.empty(shape, wanted), residual
+    apart = dict(inputs)
+    if residual is not None and _same_memory(out, residual):
+        del apart["residual"]
+    return output(out, shape, wanted, apart), residual
+
+
+def _same_memory(a: Any, b: Array) -> bool:
+    """Whether a is the very array b, or a view of all of it."""
+    return isinstance(a, np.ndarray) and (a.__array_interface__["data"], a.strides, a.shape, a.dtype) == (
+        b.__array_interface__["data"],
+        b.strides,
+        b.shape,
+        b.dtype,
+    )
+
+
+def _quantized_output(
+    format: npt.DTypeLike,
+    scale: npt.ArrayLike | None,
+    zero_point: npt.ArrayLike | None,
+    shape: tuple[int, ...],
+    out: Any,
+    inputs: dict[str, Array | None],
+) -> QuantizedArray:
+    """Codes to be written, those of out or new ones, with their scale and zero point."""
+    try:
+        name = format if isinstance(format, str) else np.dtype(format).name
+    except TypeError:
+        raise TypeError(f"out_format: {format!r}, expected {names(map(repr, EIGHT_BITS))}") from None
+    if name not in EIGHT_BITS:
+        raise ValueError(f"out_format: {name!r}, expected {names(map(repr, EIGHT_BITS))}")
+    fmt = find_format(name)
+    if scale is None:
+        raise ValueError(f"out_scale: None with out_format={fmt.name!r}, expected the scale of the result")
+    with np.errstate(all="ignore"):
+        plain = type(scale) in (float, int)
+        value = np.asarray(scale, np.float32) if plain else to_float32(floats("out_scale", scale))
+    if value.shape != ():
+        raise ValueError(f"out_scale: shape {value.shape}, expected one number")
+    if not (np.isfinite(value) and value > 0):
+        raise ValueError(f"out_scale: {scale}, expected a positive, finite float32")
+    default = None if fmt.signed else 128
+    if zero_point is not None:
+        default = integer("out_zero_point", zero_point, fmt.qmin, fmt.qmax)
+    zero = None if default is None else np.asarray(default, fmt.dtype)
+    layout = make_layout(shape, None, None)
+    target = quantize_target(out, fmt, layout, FLOAT32, zero)
+    codes = np.empty(shape, fmt.dtype) if target is None else output(target.codes, shape, fmt.dtype, inputs)
+    return QuantizedArray._trusted(codes, value, zero, None, fmt, layout)
 
 
 def default_compute(w: PackedWeights, x: Array | QuantizedArray) -> int:
@@ -142,6 +305,7 @@ def matmul_int(
     *,
     a_zero_point: npt.ArrayLike = 0,
     b_zero_point: npt.ArrayLike = 0,
+    accumulate: bool = False,
     out: Array | None = None,
 ) -> Array:
     """``(a - a_zero_point) @ (b - b_zero_point)`` of 8-bit codes in exact integers, modulo 2^32.
@@ -152,6 +316,7 @@ def matmul_int(
             scale and zero point are not used.
         a_zero_point: an integer, or integers of shape a.shape[:-1]; of any integer dtype, within int32.
         b_zero_point: an integer, or integers of shape (N,).
+        accumulate: add to what is in out, modulo 2^32.
         out: int32 array to write into: of the result's shape, rows contiguous, not overlapping the inputs.
 
     Returns:
@@ -181,8 +346,10 @@ def matmul_int(
     a_zero = _zero_points("a_zero_point", a_zero_point, left.shape[:-1])
     b_zero = _zero_points("b_zero_point", b_zero_point, (n,))
     shape = (*left.shape[:-1], n)
+    if accumulate and out is None:
+        raise ValueError("out: None with accumulate=True, expected the array to add to")
     result = np.empty(shape, np.int32) if out is None else output(out, shape, INT32, {"a": left, "b": right})
-    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b).T)
+    packed = b if isinstance(b, PackedWeights) else pack_weights(np.asarray(b), transpose=True)
     _core.matmul_int(
         context(),
         packed._data,
@@ -190,6 +357,7 @@ def matmul_int(
         a_zero,
         b_zero,
         result if result.ndim == 2 else result.reshape(rows, n),
+        accumulate,
     )
     return result
 

@@ -141,13 +141,13 @@ def quantize(
         if scale_dtype is not None and np.dtype(scale_dtype) != scales.dtype:
             raise ValueError(f"scale_dtype: {np.dtype(scale_dtype)} with a scale of {scales.dtype}, expected None")
         zeros = _given_zero_point(zero_point, symmetric, fmt, layout)
-        target = _target(out, fmt, layout, scales.dtype, zeros)
+        target = quantize_target(out, fmt, layout, scales.dtype, zeros)
     else:
         dtype = _scale_type(scale_dtype, fmt)
         has_zero = fmt.kind == "integer" and not (symmetric and fmt.signed)
         zero_dtype = (dtype if dtype in FLOAT_ZERO_TYPES else FLOAT_ZERO_TYPES[0]) if calibrate == "hqq" else fmt.dtype
         zeros = np.empty(layout.scale_shape, zero_dtype) if has_zero else None
-        target = _target(out, fmt, layout, dtype, zeros)
+        target = quantize_target(out, fmt, layout, dtype, zeros)
         scales = np.empty(layout.scale_shape, dtype) if target is None else target.decoded_scale()
 
     codes = np.zeros(codes_shape(fmt, layout), fmt.codes_dtype) if target is None else target.codes
@@ -211,7 +211,7 @@ def _global_scale(x: Array, given: npt.ArrayLike | None, fmt: Format) -> npt.Arr
     return value if value > 0 else np.float32(1)
 
 
-def _target(
+def quantize_target(
     out: QuantizedArray | None, fmt: Format, layout: Layout, scale_dtype: np.dtype[Any], zeros: Array | None
 ) -> QuantizedArray | None:
     """out, checked: of this format and layout, writeable."""

@@ -376,15 +376,39 @@ class QuantizedArray:
             of_scale = rows // self.block_shape[0]
             layout = layout._replace(block_shape=None, group_size=self.block_shape[1])
         per_row = layout.group_size is not None or self.axis == 0
-        scale, zero_point = self.decoded_scale(), self.zero_point
+        zero_point = self.zero_point
         return QuantizedArray._trusted(
             self.codes[rows],
-            scale[of_scale] if per_row else scale,
+            self._scales_of(of_scale) if per_row else self.decoded_scale(),
             zero_point[of_scale] if per_row and zero_point is not None else zero_point,
             self.global_scale,
             self._format,
             layout,
         )
+
+    def _scales_of(self, rows: Array) -> Array:
+        """decoded_scale()[rows]; of quantized scales, flattened in groups, only these are decoded."""
+        nested, shape = self.scale, self._layout.scale_shape
+        if (
+            not isinstance(nested, QuantizedArray)
+            or nested.ndim != 1
+            or nested.group_size is None
+            or nested._format.bits != 8
+        ):
+            return self.decoded_scale()[rows]
+        each = math.prod(shape[1:])
+        index = (rows[:, None] * each + np.arange(each)).ravel()
+        group = index // nested.group_size
+        zero_point = nested.zero_points()
+        part = QuantizedArray._trusted(
+            nested.codes.ravel()[index],
+            nested.decoded_scale().ravel()[group],
+            None if zero_point is None else zero_point.ravel()[group],
+            nested.global_scale,
+            nested._format,
+            Layout((len(index),), 0, None),
+        )
+        return part.dequantize().reshape(len(rows), *shape[1:])
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TypeError("a QuantizedArray is not converted silently; call its dequantize()")

@@ -51,33 +51,41 @@ class PackedWeights:
     # scale and zero point as they were given, where what is packed is not they, value for value
     _params: tuple[Array | QuantizedArray, Array | None] | None
 
-    def __init__(self, q: QuantizedArray | npt.ArrayLike) -> None:
+    def __init__(self, q: QuantizedArray | npt.ArrayLike, *, transpose: bool = False) -> None:
         scale: Array | None = None
         zero_point: Array | None = None
         self._params = None
         self._global_scale: np.float32 | None = None
         if isinstance(q, QuantizedArray):
-            self._format, self._layout, self._global_scale = q._format, q._layout, q.global_scale
-            if q.axis == 1:
+            self._format, self._global_scale = q._format, q.global_scale
+            self._layout = transposed(q._layout) if transpose else q._layout
+            if q.axis == 1 and not transpose:
                 raise ValueError(
                     "q: axis=1, one scale for each k, expected axis None or 0, a group_size or a block_shape: "
                     "such scales cannot leave the sum over k"
                 )
         else:
             array = typed("q", np.asarray(q), CODE_TYPES)
-            self._format, self._layout = find_format(array.dtype), Layout(array.shape, None, None)
+            self._format = find_format(array.dtype)
+            self._layout = Layout(array.shape[::-1] if transpose else array.shape, None, None)
         if len(self._layout.shape) != 2:
-            raise ValueError(f"q: shape {self._layout.shape}, expected 2 dimensions, (N, K)")
+            shape, expected = (self._layout.shape[::-1], "(K, N)") if transpose else (self._layout.shape, "(N, K)")
+            raise ValueError(f"q: shape {shape}, expected 2 dimensions, {expected}")
         n, k = self._layout.shape
         if max(n, k) > MAX_SIDE:
             raise ValueError(f"q: shape {self._layout.shape}, expected at most {MAX_SIDE} rows and columns")
         if isinstance(q, QuantizedArray):
             codes, given, given_zero = q.codes, q.decoded_scale(), q.zero_points()
-            scale, zero_point = per_row(given, q._layout, 1), None
+            params = q.scale, q.zero_point
+            if transpose and q.block_shape is not None:
+                given = contiguous(given.T)
+                given_zero = None if given_zero is None else contiguous(given_zero.T)
+                params = given, given_zero
+            scale, zero_point = per_row(given, self._layout, 1), None
             if given_zero is not None:
-                zero_point = per_row(given_zero, q._layout, 0)
+                zero_point = per_row(given_zero, self._layout, 0)
             if isinstance(q.scale, QuantizedArray) or scale.size != given.size:
-                self._params = q.scale, q.zero_point
+                self._params = params
         else:
             codes = contiguous(array)
         self.shape = k, n
@@ -97,6 +105,7 @@ class PackedWeights:
             0.0 if self._global_scale is None else float(self._global_scale),
             None if scale is None else raw(scale),
             zero_point,
+            transpose,
         )
 
     @property
@@ -162,19 +171,41 @@ def per_row(values: Array, layout: Layout, empty: int) -> Array:
     return contiguous(values)
 
 
-def pack_weights(q: QuantizedArray | npt.ArrayLike) -> PackedWeights:
+def transposed(layout: Layout) -> Layout:
+    """The layout of the transposed matrix, where there is one whose scales can leave the sum over k."""
+    if layout.axis == 0:
+        raise ValueError(
+            "q: axis=0 with transpose=True, one scale for each k, expected axis None or 1, or a block_shape: "
+            "such scales cannot leave the sum over k"
+        )
+    if layout.group_size is not None:
+        raise ValueError(
+            f"q: group_size={layout.group_size} with transpose=True, groups along N, expected axis None or 1, or a "
+            "block_shape: groups run along the last axis, so quantize the transposed array, (N, K), instead"
+        )
+    blocks = layout.block_shape
+    axis = None if layout.axis is None else 0
+    return Layout(layout.shape[::-1], axis, None, None if blocks is None else (blocks[1], blocks[0]))
+
+
+def pack_weights(q: QuantizedArray | npt.ArrayLike, *, transpose: bool = False) -> PackedWeights:
     """Pack weights once, to multiply with them often.
 
     Args:
         q: a QuantizedArray of any format, of shape (N, K) = (out, in), with one scale, one per row (axis=0), groups
             along K or blocks; or a plain int8 or uint8 array of that shape, without scales, for ``matmul_int``. Blocks
             get a scale for each row and group; quantized scales are packed as float32.
+        transpose: True: q is of shape (K, N) = (in, out), with one scale, one per column (axis=1) or blocks; the result
+            is that of packing the transposed array, which is not made.
 
     Returns:
         PackedWeights of shape (K, N).
 
     Raises:
         TypeError: a plain array that is not int8 or uint8.
-        ValueError: not 2-d, one scale for each k (axis=1), or more than 2^31 - 1 rows or columns.
+        ValueError: not 2-d, one scale for each k (axis=1; with transpose axis=0 or groups), or more than 2^31 - 1 rows
+            or columns.
     """
-    return PackedWeights(q)
+    if not isinstance(transpose, bool | np.bool_):
+        raise TypeError(f"transpose: {type(transpose).__name__}, expected True or False")
+    return PackedWeights(q, transpose=bool(transpose))

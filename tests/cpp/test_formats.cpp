@@ -102,18 +102,27 @@ TEST(nf4_is_made_of_quantiles) {
   }
 }
 
-// Thresholds are the middles between neighbours, ranks the order of the numbers.
+// Ranks are the order of the numbers, -0 left out; thresholds the middles between neighbours, and all are in their
+// cells.
 TEST(tables_are_in_order) {
   for (const lowbit_format id : {LOWBIT_FORMAT_NF4, LOWBIT_FORMAT_FP4}) {
     const lowbit::Coder& coder = lowbit::find_format(id, nullptr)->coder;
     const auto is_it = [=](const naive::Format& f) { return f.id == id; };
     const naive::Format& f = *std::find_if(naive::formats().begin(), naive::formats().end(), is_it);
     for (int code = 0; code < 16; ++code) CHECK(naive::same(coder.values[code], f.table[size_t(code)]));
-    for (int rank = 0; rank < 15; ++rank) {
-      const float below = coder.values[coder.ranks[rank]], above = coder.values[coder.ranks[rank + 1]];
-      CHECK(below <= above);
-      if (below < above) CHECK_EQ(coder.thresholds[rank], float((double(below) + double(above)) / 2));
-      if (rank > 0) CHECK(coder.thresholds[rank - 1] <= coder.thresholds[rank]);
+    int rank = 0;
+    for (int cell = 0; cell < 16; ++cell) {
+      CHECK_EQ(coder.below[cell], rank);
+      for (const float inside : {coder.first[cell], coder.second[cell]}) {
+        if (std::isinf(inside)) continue;
+        const float low = coder.values[coder.ranks[rank]], high = coder.values[coder.ranks[rank + 1]];
+        CHECK(low < high);
+        CHECK_EQ(inside, float((double(low) + double(high)) / 2));
+        CHECK(inside > float(cell - 8) / 8 && inside < float(cell - 7) / 8);
+        ++rank;
+      }
     }
+    CHECK_EQ(rank, id == LOWBIT_FORMAT_NF4 ? 15 : 14);
+    CHECK_EQ(coder.ranks[rank], coder.ranks[15]);
   }
 }

@@ -29,7 +29,7 @@ lowbit_weights_info integers(int bits, bool is_signed, bool has_zero, int64_t n,
 
 // Every width with every kind of group, at shapes with tails in all three directions.
 void check_all(lowbit_compute compute) {
-  uint32_t seed = compute == LOWBIT_COMPUTE_INT8 ? 1 : 1000;
+  uint32_t seed = 1 + 1000 * uint32_t(compute);
   for (int bits = 1; bits <= 8; ++bits) {
     for (const int64_t group : {0, 32, 20, 96}) {
       for (const bool has_zero : {false, true}) {
@@ -56,6 +56,7 @@ void check_all(lowbit_compute compute) {
 }
 
 TEST(matmul_int8_is_the_formula) { check_all(LOWBIT_COMPUTE_INT8); }
+TEST(matmul_int8x2_is_the_formula) { check_all(LOWBIT_COMPUTE_INT8X2); }
 TEST(matmul_float32_is_the_formula) { check_all(LOWBIT_COMPUTE_FLOAT32); }
 
 // Class 9, 10, 11, 12: every product at its extreme, all of one sign, as long as int32 lasts.

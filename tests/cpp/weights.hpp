@@ -258,8 +258,17 @@ inline void quantize_group(const float* x, int64_t n, int* codes, float* scale) 
   }
 }
 
-// "Matmul, compute int8": one row.
-inline std::vector<float> row_int8(const Weights& w, const float* x, int64_t act, const std::vector<float>& bias) {
+// "Matmul, compute int8x2": what the codes of one group leave of it.
+inline void quantize_rest(const float* x, int64_t n, int* codes, float* scale) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float rest = std::clamp(x[i] / *scale, -127.0f, 127.0f) - float(codes[i]);
+    codes[i] = *scale > 0 ? int(std::nearbyint(rest * 254.0f)) : 0;
+  }
+  *scale /= 254.0f;
+}
+
+// "Matmul, compute int8", steps 1 to 4: one row. second: of the second terms of int8x2.
+inline std::vector<float> row_codes(const Weights& w, const float* x, int64_t act, bool second) {
   const int64_t k = w.info.k, whole = std::max<int64_t>(k, 1);
   const int64_t weights_group = std::min(w.group, whole);
   act = act == 0 ? weights_group : act == -1 ? whole : std::min(act, whole);
@@ -269,6 +278,7 @@ inline std::vector<float> row_int8(const Weights& w, const float* x, int64_t act
   for (int64_t i = 0; i < k; i += act) {
     float scale;
     quantize_group(x + i, std::min(act, k - i), &codes[size_t(i)], &scale);
+    if (second) quantize_rest(x + i, std::min(act, k - i), &codes[size_t(i)], &scale);
     scales.push_back(scale);
   }
   const float unit = w.global_scale() / float(w.steps);
@@ -296,7 +306,19 @@ inline std::vector<float> row_int8(const Weights& w, const float* x, int64_t act
       if (g % 1024 == 1023 || g + 1 == groups) y += acc;
     }
     if (act == whole && k > 0) y *= scales[0];
-    out.push_back(bias.empty() ? y : y + bias[size_t(n)]);
+    out.push_back(y);
+  }
+  return out;
+}
+
+// "Matmul, compute int8" and "int8x2": one row.
+inline std::vector<float> row_int8(const Weights& w, const float* x, int64_t act, int terms,
+                                   const std::vector<float>& bias) {
+  std::vector<float> out = row_codes(w, x, act, false);
+  const std::vector<float> second = terms == 2 ? row_codes(w, x, act, true) : std::vector<float>();
+  for (size_t n = 0; n < out.size(); ++n) {
+    if (terms == 2) out[n] += second[n];
+    if (!bias.empty()) out[n] += bias[n];
   }
   return out;
 }
@@ -335,9 +357,9 @@ inline lowbit_status call(const lowbit_context* c, const lowbit_matmul_int_args*
   return lowbit_matmul_int(c, a, error);
 }
 
-// Fills in weights, m, k and ldout, a dirty workspace of exactly the size asked for, and calls.
+// Fills in weights, m, k and ldout (0: n), a dirty workspace of exactly the size asked for, and calls.
 template <class Args>
-void multiply(const lowbit::Kernels* kernels, const Weights& w, int64_t m, Args args) {
+void multiply(const lowbit::Kernels* kernels, const Weights& w, int64_t m, Args args, int64_t ldout = 0) {
   const lowbit_context context = context_of(kernels);
   lowbit_error error = {};
   args.struct_size = sizeof args;
@@ -345,7 +367,7 @@ void multiply(const lowbit::Kernels* kernels, const Weights& w, int64_t m, Args 
   args.weights_size = w.size;
   args.m = m;
   args.k = w.info.k;
-  args.ldout = w.info.n;
+  args.ldout = ldout ? ldout : w.info.n;
   size_t size = 0;
   CHECK_EQ(query(&context, &args, &size, &error), LOWBIT_OK);
   const Guarded workspace(size);
@@ -367,7 +389,9 @@ inline std::string text(const Weights& w, const Case& c) {
   return w.name + " n " + std::to_string(c.info.n) + " k " + std::to_string(c.info.k) + " group " +
          std::to_string(c.info.group_size) + " scale " + std::to_string(c.info.scale_type) + " zero " +
          std::to_string(c.info.zero_type) + " m " + std::to_string(c.m) + " act " + std::to_string(c.act) +
-         (c.compute == LOWBIT_COMPUTE_INT8 ? " int8" : " float32");
+         (c.compute == LOWBIT_COMPUTE_INT8     ? " int8"
+          : c.compute == LOWBIT_COMPUTE_INT8X2 ? " int8x2"
+                                               : " float32");
 }
 
 // All contents random, NaN and infinity in some rows.
@@ -402,7 +426,9 @@ inline void check_case(const Case& c, uint32_t seed) {
     multiply(kernels, w, c.m, args);
     for (int64_t row = 0; row < c.m; ++row) {
       const std::vector<float> expected =
-          c.compute == LOWBIT_COMPUTE_INT8 ? row_int8(w, x + row * k, c.act, bias) : row_float32(w, x + row * k, bias);
+          c.compute == LOWBIT_COMPUTE_FLOAT32
+              ? row_float32(w, x + row * k, bias)
+              : row_int8(w, x + row * k, c.act, c.compute == LOWBIT_COMPUTE_INT8X2 ? 2 : 1, bias);
       for (int64_t column = 0; column < n; ++column) {
         if (!same(out[row * n + column], expected[size_t(column)])) {
           test::failed(__FILE__, __LINE__,

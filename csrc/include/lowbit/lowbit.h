@@ -29,15 +29,19 @@
 #define LOWBIT_API
 #endif
 
+/* Enumerations are ints: a C caller can hand over any, and C++ has to know that reading one is no mistake yet. */
 #ifdef __cplusplus
+#define LOWBIT_IS_INT : int
 extern "C" {
+#else
+#define LOWBIT_IS_INT
 #endif
 
 #define LOWBIT_ALIGNMENT 64
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
-typedef enum lowbit_status {
+typedef enum lowbit_status LOWBIT_IS_INT {
   LOWBIT_OK = 0,
   LOWBIT_INVALID_VALUE = 1, /* a shape, size or value that cannot be meant */
   LOWBIT_INVALID_TYPE = 2,  /* an element type or format that the function does not take */
@@ -88,7 +92,7 @@ LOWBIT_API const char* lowbit_context_isa(const lowbit_context* context);
 /* ---- number formats ------------------------------------------------------------------------------------------ */
 
 /* Element types of arrays. Codes of 4 and 6 bits take a byte each here. */
-typedef enum lowbit_type {
+typedef enum lowbit_type LOWBIT_IS_INT {
   LOWBIT_NONE = 0,
   LOWBIT_FLOAT32 = 1,
   LOWBIT_FLOAT16 = 2,
@@ -133,7 +137,7 @@ typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_FORMAT_MXFP4 ((lowbit_format)132)
 #define LOWBIT_FORMAT_NVFP4 ((lowbit_format)133)
 
-typedef enum lowbit_format_kind {
+typedef enum lowbit_format_kind LOWBIT_IS_INT {
   LOWBIT_KIND_INTEGER = 0, /* x = (code - zero_point) * scale */
   LOWBIT_KIND_FLOAT = 1,   /* x = float(code) * scale */
   LOWBIT_KIND_TABLE = 2    /* x = table[code] * scale */
@@ -185,7 +189,7 @@ typedef struct lowbit_runs {
 } lowbit_runs;
 
 /* How scale and zero point follow from a range; docs/numerics.md has the formulas. */
-typedef enum lowbit_convention {
+typedef enum lowbit_convention LOWBIT_IS_INT {
   LOWBIT_ASYMMETRIC = 0,
   LOWBIT_ABSMAX = 1,     /* absmax / qmax */
   LOWBIT_FULL = 2,       /* absmax / (qmax + 1/2) */
@@ -260,7 +264,7 @@ LOWBIT_API lowbit_status lowbit_dequantize(const lowbit_context* context, const 
 
 /* ---- cast ---------------------------------------------------------------------------------------------------- */
 
-typedef enum lowbit_rounding {
+typedef enum lowbit_rounding LOWBIT_IS_INT {
   LOWBIT_NEAREST_EVEN = 0, /* e8m0: nearest, a tie up */
   LOWBIT_UP = 1,           /* e8m0 only: towards infinity */
   LOWBIT_DOWN = 2,         /* e8m0 only: towards 0 */
@@ -389,11 +393,13 @@ typedef struct lowbit_weights_info {
   lowbit_type zero_type;  /* LOWBIT_NONE: no zero points. Integer formats: LOWBIT_INT8 or LOWBIT_UINT8, as the format is
                              signed or not; LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16: zero points that are no
                              codes */
+  int transposed;         /* lowbit_pack_weights only. 1: codes are W^T, as lowbit_quantize writes them for rows = k,
+                             row_length = n; 0: W. The packed form is the same */
 } lowbit_weights_info;
 
 /* Bytes of the packed form, which is the same for every ISA. */
 LOWBIT_API lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error);
-/* codes: as lowbit_quantize writes them for rows = n, row_length = k. scale: n x groups of scale_type. zero_point:
+/* codes: as lowbit_quantize writes them for rows = n, row_length = k, unless info->transposed. scale: n x groups of scale_type. zero_point:
  * n x groups of zero_type, NULL without. packed: lowbit_packed_size bytes, aligned to LOWBIT_ALIGNMENT. */
 LOWBIT_API lowbit_status lowbit_pack_weights(const lowbit_context* context, const lowbit_weights_info* info,
                                              const void* codes, const void* scale, const void* zero_point, void* packed,
@@ -407,7 +413,7 @@ LOWBIT_API lowbit_status lowbit_unpack_weights(const lowbit_context* context, co
 
 /* ---- matrix multiplication ----------------------------------------------------------------------------------- */
 
-typedef enum lowbit_activation {
+typedef enum lowbit_activation LOWBIT_IS_INT {
   LOWBIT_IDENTITY = 0,
   LOWBIT_RELU = 1,
   LOWBIT_GELU = 2,
@@ -415,19 +421,20 @@ typedef enum lowbit_activation {
   LOWBIT_SILU = 4
 } lowbit_activation;
 
-typedef enum lowbit_compute {
-  LOWBIT_COMPUTE_INT8 = 0,   /* activations quantized to int8, exact integer sums within each group; for formats of
-                                integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
-  LOWBIT_COMPUTE_FLOAT32 = 1 /* weights decoded to float32 */
+typedef enum lowbit_compute LOWBIT_IS_INT {
+  LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
+                                 integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
+  LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */
+  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: 15 bits, twice the products */
 } lowbit_compute;
 
-/* out (m, n) = activation(x (m, k) @ W^T + bias) */
+/* out (m, n) = activation(x (m, k) @ W^T + bias) + residual */
 typedef struct lowbit_matmul_args {
   size_t struct_size;
   const void* weights; /* packed */
   size_t weights_size;
   int64_t m, k;
-  lowbit_type x_type; /* LOWBIT_FLOAT32; LOWBIT_INT8 or LOWBIT_UINT8 with x_scale */
+  lowbit_type x_type; /* LOWBIT_FLOAT32, LOWBIT_FLOAT16, LOWBIT_BFLOAT16; LOWBIT_INT8 or LOWBIT_UINT8 with x_scale */
   const void* x;
   int64_t ldx; /* elements from one row to the next, >= k or 0 when m <= 1 */
   lowbit_compute compute;
@@ -440,8 +447,16 @@ typedef struct lowbit_matmul_args {
                                   without zero points that are floats */
   const float* bias;           /* n values or NULL */
   lowbit_activation activation;
-  float* out;
-  int64_t ldout; /* elements from one row to the next, >= n */
+  void* out;            /* of out_type; shares no memory with x */
+  int64_t ldout;        /* elements from one row to the next, >= n */
+  lowbit_type out_type; /* LOWBIT_FLOAT32 (LOWBIT_NONE: the same), LOWBIT_FLOAT16, LOWBIT_BFLOAT16: rounded once, at the
+                           end; LOWBIT_INT8, LOWBIT_UINT8: quantized as lowbit_quantize does it */
+  float out_scale;      /* 8-bit out only: finite, above 0 */
+  int32_t out_zero_point; /* 8-bit out only: a code */
+  const void* residual; /* (m, n), added last, in float32; NULL: none. May be out itself, of its type and stride: out is
+                           accumulated to; else it shares no memory with out */
+  int64_t ldresidual;   /* elements from one row to the next, >= n */
+  lowbit_type residual_type; /* with residual: LOWBIT_FLOAT32, LOWBIT_FLOAT16 or LOWBIT_BFLOAT16 */
   void* workspace;
   size_t workspace_size;
 } lowbit_matmul_args;
@@ -452,6 +467,16 @@ LOWBIT_API lowbit_status lowbit_matmul_workspace(const lowbit_context* context, 
                                                  size_t* size, lowbit_error* error);
 LOWBIT_API lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args,
                                        lowbit_error* error);
+
+/* `count` products at once, args[0] … args[count - 1], of any shapes: experts with their rows of x, attention heads. The
+ * bits are those of `count` calls of lowbit_matmul; threads share out all of the work, without a pause between products.
+ * No out may overlap another product's operands. Of args, workspace and workspace_size are not looked at. A message
+ * about one of several products begins with "args[i]: ". */
+LOWBIT_API lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                                         int64_t count, size_t* size, lowbit_error* error);
+LOWBIT_API lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args,
+                                               int64_t count, void* workspace, size_t workspace_size,
+                                               lowbit_error* error);
 
 /* out (m, n) = (a - a_zero_point) @ (W - b_zero_point)^T, modulo 2^32. W: packed int8 or uint8 codes (group_size 0);
  * the weights' own zero point, if any, is not used. */
@@ -467,8 +492,9 @@ typedef struct lowbit_matmul_int_args {
   int64_t a_zero_point_count;  /* 1 or m */
   const int32_t* b_zero_point; /* NULL: 0 */
   int64_t b_zero_point_count;  /* 1 or n */
-  int32_t* out;
+  int32_t* out;                /* shares no memory with a */
   int64_t ldout;
+  int accumulate; /* not 0: the product is added to out, modulo 2^32 */
   void* workspace;
   size_t workspace_size;
 } lowbit_matmul_int_args;

@@ -9,6 +9,7 @@ from .calibrate import absmean, entropy, histogram, hqq_params, log
 from .fake_quant import fake_quantize, fake_quantize_gradient
 from .floats import activation, exp, fma
 from .formats import code_range, decode, encode, encode_power, encode_stochastic, numbers
+from .grouped import matmul_grouped
 from .matmul import (
     INT8_STEPS,
     int8_numbers,
@@ -16,7 +17,9 @@ from .matmul import (
     matmul_float32,
     matmul_int,
     matmul_int8,
+    matmul_int8x2,
     quantize_activations,
+    quantize_activations_twice,
 )
 from .params import choose_params, value_range
 from .quantize import dequantize, quantize
@@ -44,12 +47,15 @@ __all__ = [
     "log",
     "matmul_dynamic",
     "matmul_float32",
+    "matmul_grouped",
     "matmul_int",
     "matmul_int8",
+    "matmul_int8x2",
     "numbers",
     "pack_bits",
     "quantize",
     "quantize_activations",
+    "quantize_activations_twice",
     "search_params",
     "unpack_bits",
     "value_range",

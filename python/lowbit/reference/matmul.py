@@ -21,16 +21,22 @@ INT8_STEPS = {"float4_e2m1fn": 2, "mxfp4": 2, "nvfp4": 2, "nf4": 124, "fp4": 120
 
 
 def matmul_int(
-    a: npt.ArrayLike, b: npt.ArrayLike, *, a_zero_point: npt.ArrayLike = 0, b_zero_point: npt.ArrayLike = 0
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    *,
+    a_zero_point: npt.ArrayLike = 0,
+    b_zero_point: npt.ArrayLike = 0,
+    out: npt.ArrayLike = 0,
 ) -> npt.NDArray[np.int32]:
-    """Return (a - a_zero_point) @ (b - b_zero_point) modulo 2^32, read as int32 (M, N).
+    """Return out + (a - a_zero_point) @ (b - b_zero_point) modulo 2^32, read as int32 (M, N).
 
-    a: int8 or uint8 (M, K); b: likewise (K, N). a_zero_point: () or (M,); b_zero_point: () or (N,).
+    a: int8 or uint8 (M, K); b: likewise (K, N). a_zero_point: () or (M,); b_zero_point: () or (N,). out: what is
+    accumulated to, int32 () or (M, N).
     """
     a = np.asarray(a).astype(np.int64) - np.asarray(a_zero_point).astype(np.int64).reshape(-1, 1)
     b = np.asarray(b).astype(np.int64) - np.asarray(b_zero_point).astype(np.int64).reshape(1, -1)
     # int64 wraps modulo 2^64, of which 2^32 is a divisor.
-    return (a @ b).astype(np.uint32).view(np.int32)
+    return (a @ b + np.asarray(out).astype(np.int64)).astype(np.uint32).view(np.int32)
 
 
 def int8_numbers(numbers: npt.ArrayLike, steps: int) -> npt.NDArray[np.int8]:
@@ -62,6 +68,24 @@ def quantize_activations(
     return codes, scales
 
 
+def quantize_activations_twice(
+    x: npt.ArrayLike, group: int | None = None
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Return codes and scales of quantize_activations, then those of what the codes leave of x: compute "int8x2"."""
+    x = np.asarray(x, f32)
+    size = group_length(x.shape[1], group)
+    codes, scales = quantize_activations(x, group)
+    rest = np.zeros_like(codes)
+    with np.errstate(all="ignore"):
+        for g in range(scales.shape[1]):
+            part = slice(g * size, (g + 1) * size)
+            scale = scales[:, g, None]
+            t = np.clip(x[:, part] / scale, f32(-127), f32(127))
+            steps = np.rint((t - codes[:, part].astype(f32)) * f32(254))
+            rest[:, part] = np.where(scale > 0, steps, f32(0)).astype(np.int8)
+        return codes, scales, rest, scales / f32(254)
+
+
 def matmul_int8(
     x_codes: npt.ArrayLike,
     x_scale: npt.ArrayLike,
@@ -76,13 +100,14 @@ def matmul_int8(
     steps: int = 1,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return activation(x @ W^T + bias), float32 (M, N), from 8-bit x and integer sums: compute "int8".
+    """Return activation(x @ W^T + bias) + residual, float32 (M, N), from 8-bit x and integer sums: compute "int8".
 
     x_codes: int8 or uint8 (M, K). x_scale: () or (M,), or (M, ceil(K / act_group_size)), float32. x_zero_point: () or
     (M,). codes: integers; of 4-bit formats that are none int8_numbers, and their steps. act_group_size: None for the
     weights' groups, -1 for whole rows, else a divisor or a multiple of group_size; not looked at where x_scale is () or
-    (M,). bias: (N,) float32.
+    (M,). bias: (N,) float32. residual: (M, N) float32.
     ValueError where neither group divides the other, and for groups of more than 65536 elements.
     """
     a = np.asarray(x_codes).astype(np.int64)
@@ -143,7 +168,7 @@ def matmul_int8(
                 acc = np.zeros_like(y)
         if a_scale.shape[1] == 1:
             y = y * a_scale
-    return _finish(y, bias, activation)
+    return _finish(y, bias, activation, residual)
 
 
 def matmul_dynamic(
@@ -158,6 +183,7 @@ def matmul_dynamic(
     steps: int = 1,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return matmul_int8 of float32 x (M, K), quantized in groups of act_group_size (None: the weights' groups)."""
     act_group = group_size if act_group_size is None else act_group_size
@@ -174,7 +200,44 @@ def matmul_dynamic(
         steps=steps,
         bias=bias,
         activation=activation,
+        residual=residual,
     )
+
+
+def matmul_int8x2(
+    x: npt.ArrayLike,
+    codes: npt.ArrayLike,
+    scale: npt.ArrayLike,
+    zero_point: npt.ArrayLike | None = None,
+    *,
+    group_size: int | None = None,
+    act_group_size: int | None = None,
+    global_scale: float | None = None,
+    steps: int = 1,
+    bias: npt.ArrayLike | None = None,
+    activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return matmul_dynamic with two int8 numbers for each activation: the sum of two products of codes."""
+    act_group = group_size if act_group_size is None else act_group_size
+    terms = quantize_activations_twice(x, act_group)
+    first, second = (
+        matmul_int8(
+            x_codes,
+            x_scale,
+            codes,
+            scale,
+            zero_point,
+            group_size=group_size,
+            act_group_size=-1 if act_group is None else act_group,
+            global_scale=global_scale,
+            steps=steps,
+        )
+        for x_codes, x_scale in (terms[:2], terms[2:])
+    )
+    with np.errstate(all="ignore"):
+        y = first + second
+    return _finish(y, bias, activation, residual)
 
 
 def matmul_float32(
@@ -187,8 +250,9 @@ def matmul_float32(
     global_scale: float | None = None,
     bias: npt.ArrayLike | None = None,
     activation: str | None = None,
+    residual: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return activation(x @ W^T + bias), float32 (M, N), with W decoded to float32: compute "float32"."""
+    """Return activation(x @ W^T + bias) + residual, float32 (M, N), with W decoded to float32: compute "float32"."""
     x = np.asarray(x, f32)
     numbers = np.asarray(codes).astype(f32)
     n, k = numbers.shape
@@ -205,7 +269,7 @@ def matmul_float32(
             for i in range(begin, min(begin + SEGMENT, k)):
                 acc = fma(x[:, i, None], w[None, :, i], acc)
             y = acc if begin == 0 else y + acc
-    return _finish(y, bias, activation)
+    return _finish(y, bias, activation, residual)
 
 
 def _scaled(scale: npt.ArrayLike, global_scale: float | None, steps: int = 1) -> npt.NDArray[np.float32]:
@@ -221,8 +285,14 @@ def _per_group(values: npt.NDArray[Any], n: int, groups: int) -> npt.NDArray[Any
     return np.broadcast_to(values, (n, groups))
 
 
-def _finish(y: npt.NDArray[np.float32], bias: npt.ArrayLike | None, activation: str | None) -> npt.NDArray[np.float32]:
+def _finish(
+    y: npt.NDArray[np.float32],
+    bias: npt.ArrayLike | None,
+    activation: str | None,
+    residual: npt.ArrayLike | None,
+) -> npt.NDArray[np.float32]:
     with np.errstate(all="ignore"):
         if bias is not None:
             y = y + np.asarray(bias, f32)
-    return apply_activation(y, activation)
+        y = apply_activation(y, activation)
+        return y if residual is None else y + np.asarray(residual, f32)

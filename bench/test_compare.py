@@ -56,6 +56,37 @@ def intervals(monkeypatch):
     return intervals
 
 
+def test_shares_ratios_and_goals(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE))
+    import compare
+    from product_cases import AHEAD, Case, Goal
+    from products import Product
+
+    product = Product("integer", 4, 8, 16)
+    row = compare.Row(Case("case", product), 128)
+    row.ops = {"lowbit": product.ops, "peer": product.ops, "odd": 2 * product.ops}
+    row.seconds = {"lowbit": [2.0, 4.0, 2.0], "peer": [3.0, 3.0, 3.0], "odd": [8.0, 16.0, 8.0]}
+    row.bounds = {"read": [1.0, 2.0, 1.0], "instruction": [0.5, 0.5, 0.5]}
+    assert (row.bound, row.share, row.is_broken) == ("read", 0.5, False)
+    assert row.ratio("peer") == compare.Interval(1.5, 0.75, 1.5)
+    assert row.ratio("odd").median == 2.0  # for each operation
+    assert row.others() == ["peer", "odd"]
+    for goal, expected in [
+        (Goal("share", 0.5), True),
+        (Goal("share", 0.51), False),
+        (AHEAD, False),  # the interval's lower bound is 0.75
+        (Goal("ahead", against=("odd",)), True),
+        (Goal("ratio", 1.5, ("peer", "odd")), True),
+        (Goal("ratio", 1.6, ("peer", "odd")), False),
+        (Goal("ratio", 1.5, ("peer", "absent")), None),
+        (Goal("ratio", 1.6, ("peer", "absent")), False),
+        (Goal("ratio", 1.0, ("absent",)), None),
+    ]:
+        assert row.reached(goal) is expected, goal
+    row.bounds["read"] = [2.1, 4.2, 2.1]
+    assert row.is_broken
+
+
 def test_intervals_hold_the_median_in_95_of_100_runs(intervals):
     rng = random.Random(0)
     for n in (6, 7, 12, 15, 30):

@@ -21,7 +21,7 @@ from typing import Any
 Run = Callable[[], Any]
 Build = Callable[[Any], Run]
 
-PATIENCE = 180  # seconds for an answer
+PATIENCE = 90  # seconds for an answer
 
 
 @dataclass(frozen=True)

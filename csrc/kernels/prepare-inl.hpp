@@ -3,7 +3,7 @@
 
 #include "../isa/begin.hpp"
 
-// Chunks of k that pass through the stack on their way to Tile::widen; a multiple of every step.
+// Chunks of k that are written at a time, by way of the stack where Tile::widen spreads them; a multiple of every step.
 constexpr int kPrepareChunk = 256;
 
 // max |x|, as a float whose bits are the largest: NaN above infinity above every number.
@@ -35,12 +35,14 @@ template <class Fill>
 LOWBIT_INLINE void prepare_group(int64_t n, int64_t padded, uint8_t* a, int32_t* sum, Fill fill) {
   int32_t total = 0;
   for (int64_t k = 0; k < padded; k += kPrepareChunk) {
-    int8_t codes[kPrepareChunk];
+    constexpr bool kWidens = Tile::kBytesPerK > 1;
+    int8_t chunk[kWidens ? kPrepareChunk : 1];
+    int8_t* const codes = kWidens ? chunk : reinterpret_cast<int8_t*>(a + k);
     const int64_t want = padded - k < kPrepareChunk ? padded - k : kPrepareChunk;
     const int64_t have = n - k < 0 ? 0 : n - k < want ? n - k : want;
     if (have > 0) total += fill(k, have, codes);
     for (int64_t i = have; i < want; ++i) codes[i] = 0;
-    Tile::widen(codes, want, a + Tile::kBytesPerK * k);
+    if (kWidens) Tile::widen(codes, want, a + Tile::kBytesPerK * k);
   }
   *sum = total;
 }

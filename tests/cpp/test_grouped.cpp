@@ -129,7 +129,7 @@ std::deque<One> long_products(std::mt19937& random) {
   std::deque<One> all;
   const lowbit_compute int8 = LOWBIT_COMPUTE_INT8, float32 = LOWBIT_COMPUTE_FLOAT32;
   constexpr int64_t k = 1024 * 7 + 5;
-  for (const int64_t n : {1, 16, 17}) {
+  for (const int64_t n : {1, 17}) {
     const int64_t m = n == 1 ? 300 : 70;
     all.emplace_back(random, weights_info(LOWBIT_INT(8), n, k, 0, LOWBIT_INT8), m, int8, -1);
     all.emplace_back(random, weights_info(LOWBIT_UINT(4), n, k, 0, LOWBIT_UINT8), m, int8, -1);
@@ -159,7 +159,7 @@ TEST(a_cut_k_changes_no_bit) {
   for (int i = 0; const char* isa = lowbit_available_isa(i); ++i) {
     for (One& one : all) {
       const std::vector<float> expected = one.alone(isa);
-      for (int threads = 1; threads <= 7; ++threads) {
+      for (const int threads : {2, 3, 7}) {
         std::memset(one.args.out, 0xff, one.count() * 4);
         lowbit_error error = {};
         CHECK_EQ(run_group(pool_context(isa, threads), {one.args}, &error), LOWBIT_OK);

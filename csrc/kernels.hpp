@@ -151,15 +151,21 @@ struct PrepareRow {
   float* act_scale;             // prepare_float, out: per activation group
 };
 
-struct FinishRow {
-  int64_t n;
-  float act_scale;  // multiplied in when has_act_scale
-  int has_act_scale;
-  const float* second;     // sums of the second term of int8x2, or null
-  float second_act_scale;  // of them, likewise
-  const float* bias;       // or null
-  int activation;          // lowbit_activation
-  const float* residual;   // or null; may be what the result is written to
+// Sums to results: rows x n of them.
+struct FinishRows {
+  int64_t rows, n;
+  int terms;         // rows of sums for each result: 2 with compute int8x2
+  const void* sums;  // float, or int32 where `scale` is given
+  ptrdiff_t ldsums;
+  const float* scale;      // n, of integer sums; null: sums are floats
+  const float* act_scale;  // of each row of sums; null: none is left to multiply by
+  ptrdiff_t act_scale_stride;
+  const float* bias;      // n, or null
+  int activation;         // lowbit_activation
+  const float* residual;  // or null; may be what the result is written to
+  ptrdiff_t ldresidual;
+  float* out;
+  ptrdiff_t ldout;
 };
 
 // Integer result of a row of one-group products: s - b_zero[j] * a_sum - a_zero * (column_sum[j] - k * b_zero[j]).
@@ -294,10 +300,9 @@ struct Kernels {
 
   // s (int32) to the integer result, in place.
   void (*correct_row)(int32_t* s, const CorrectRow& row);
-  // y = fma(float(s), scale[j], +0)
-  void (*scale_row)(const int32_t* s, int64_t n, const float* scale, float* y);
-  // y = activation(x * act_scale + second * second_act_scale + bias) + residual, each step rounded, in this order.
-  void (*finish_row)(const float* x, const FinishRow& row, float* y);
+  // out = activation(sums * act_scale + bias) + residual, each step rounded, in this order. Integer sums first become
+  // fma(float(sum), scale, +0); those of the second of two terms are added after act_scale.
+  void (*finish_rows)(const FinishRows& rows);
 
   // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.
   void (*fake_quantize_runs)(const float* x, int64_t n, int64_t run, const float* scale, const float* zero,

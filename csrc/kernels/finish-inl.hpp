@@ -1,4 +1,4 @@
-// The last step of a matrix product, a row of a column block at a time, while it is in L1.
+// The last step of a matrix product, the rows of a column block at a time, while they are in L1.
 #pragma once
 
 #include "math-inl.hpp"
@@ -35,39 +35,41 @@ void correct_row(int32_t* s, const CorrectRow& c) {
   });
 }
 
-void scale_row(const int32_t* s, int64_t n, const float* scale, float* y) {
-  each_part(n, [&](int64_t i, int count) LOWBIT_ALWAYS {
-    // fma from +0, as the sum over groups has it: 0 * -1 gives +0
-    const Vec::F v = Vec::fma(Vec::to_float(load_upto(s + i, count)), load_upto(scale + i, count), Vec::set(0.0f));
-    store_upto(y + i, v, count);
-  });
+// A vector of a row of sums.
+LOWBIT_INLINE Vec::F finish_sums(const FinishRows& f, int64_t row, int64_t i, int n) {
+  const int64_t at = row * f.ldsums + i;
+  Vec::F v;
+  if (f.scale) {  // fma from +0, as the sum over groups has it: 0 * -1 gives +0
+    const Vec::I s = load_upto(static_cast<const int32_t*>(f.sums) + at, n);
+    v = Vec::fma(Vec::to_float(s), load_upto(f.scale + i, n), Vec::set(0.0f));
+  } else {
+    v = load_upto(static_cast<const float*>(f.sums) + at, n);
+  }
+  return f.act_scale ? Vec::mul(v, Vec::set(f.act_scale[row * f.act_scale_stride])) : v;
 }
 
 template <class Activation>
-LOWBIT_INLINE void finish_with(const float* x, const FinishRow& row, float* y, Activation activation) {
-  const Vec::F scale = Vec::set(row.act_scale), second_scale = Vec::set(row.second_act_scale);
-  each_part(row.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
-    Vec::F v = load_upto(x + i, n);
-    if (row.has_act_scale) v = Vec::mul(v, scale);
-    if (row.second) {
-      Vec::F second = load_upto(row.second + i, n);
-      if (row.has_act_scale) second = Vec::mul(second, second_scale);
-      v = Vec::add(v, second);
-    }
-    if (row.bias) v = Vec::add(v, load_upto(row.bias + i, n));
-    v = activation(v);
-    if (row.residual) v = Vec::add(v, load_upto(row.residual + i, n));
-    store_upto(y + i, v, n);
-  });
+LOWBIT_INLINE void finish_with(const FinishRows& rows, Activation activation) {
+  const FinishRows f = rows;  // of its own: what is written cannot be one of its members
+  for (int64_t r = 0; r < f.rows; ++r) {
+    each_part(f.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
+      Vec::F v = finish_sums(f, r * f.terms, i, n);
+      if (f.terms == 2) v = Vec::add(v, finish_sums(f, r * f.terms + 1, i, n));
+      if (f.bias) v = Vec::add(v, load_upto(f.bias + i, n));
+      v = activation(v);
+      if (f.residual) v = Vec::add(v, load_upto(f.residual + r * f.ldresidual + i, n));
+      store_upto(f.out + r * f.ldout + i, v, n);
+    });
+  }
 }
 
-void finish_row(const float* x, const FinishRow& row, float* y) {
-  switch (row.activation) {  // lowbit_activation
-    case 1: return finish_with(x, row, y, [](Vec::F v) LOWBIT_ALWAYS { return relu(v); });
-    case 2: return finish_with(x, row, y, [](Vec::F v) LOWBIT_ALWAYS { return gelu(v); });
-    case 3: return finish_with(x, row, y, [](Vec::F v) LOWBIT_ALWAYS { return gelu_tanh(v); });
-    case 4: return finish_with(x, row, y, [](Vec::F v) LOWBIT_ALWAYS { return logistic_times(v, v); });
-    default: return finish_with(x, row, y, [](Vec::F v) LOWBIT_ALWAYS { return v; });
+void finish_rows(const FinishRows& rows) {
+  switch (rows.activation) {  // lowbit_activation
+    case 1: return finish_with(rows, [](Vec::F v) LOWBIT_ALWAYS { return relu(v); });
+    case 2: return finish_with(rows, [](Vec::F v) LOWBIT_ALWAYS { return gelu(v); });
+    case 3: return finish_with(rows, [](Vec::F v) LOWBIT_ALWAYS { return gelu_tanh(v); });
+    case 4: return finish_with(rows, [](Vec::F v) LOWBIT_ALWAYS { return logistic_times(v, v); });
+    default: return finish_with(rows, [](Vec::F v) LOWBIT_ALWAYS { return v; });
   }
 }
 

@@ -191,9 +191,7 @@ void gemv_codes(const GemmBlock& g) {
 
 void gemv_groups(const GemmBlock& g) {
   if (g.table) return gemv_codes<TableCodes>(g);
-  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS {
-    if constexpr (bits.value < 8) gemv_codes<Codes<bits.value>>(g);  // bytes go to gemm_groups
-  });
+  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS { gemv_codes<Codes<bits.value>>(g); });
 }
 
 #include "../isa/end.hpp"

@@ -52,6 +52,7 @@ struct Plan {
 
 constexpr int64_t kSegment = 1024;     // k in a segment (docs/numerics.md)
 constexpr int64_t kGemvRows = 16;      // up to here codes are unpacked on the way, past it once for all rows
+constexpr int64_t kGemvByteRows = 4;   // likewise where there is nothing to unpack, but more to fetch at a time
 constexpr int64_t kFloatGemvRows = 8;  // likewise, where weights become floats
 constexpr int64_t kRowChunk = 48;      // rows whose results wait in L1 for their epilogue; a multiple of most tiles
 static_assert(kRowChunk % 2 == 0, "both terms of a row of x are in one chunk");

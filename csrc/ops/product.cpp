@@ -259,45 +259,63 @@ void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, Gem
   }
 }
 
-// From the sums of a prepared row, and of its second term, which are `ld` apart, to a row of the result. What is no
-// float32 passes through the stack, a piece at a time.
-void finish_float(const Product& p, int64_t row, const Columns& c, const float* sums, int64_t ld) {
-  constexpr int64_t kPiece = 4 * kPanel;
+// From the sums of `rows` prepared rows from `first` on, `ld` apart, to rows of the result. scale: of integer sums.
+// What is no float32 passes through the stack, a piece at a time.
+void finish(const Product& p, int64_t first, int64_t rows, const Columns& c, const void* sums, int64_t ld,
+            const float* scale) {
   const Kernels& kernels = *p.context.kernels;
-  const int64_t x_row = row / p.plan.terms;
-  const bool two = p.plan.terms == 2;
+  const int64_t x_row = first / p.plan.terms;
   const FloatFormat* const half_residual = float_format(p.residual_type);
-  const FloatFormat* const half_out = float_format(p.out_type);
-  FinishRow f = {};
-  f.has_act_scale = p.plan.path != Path::kFloat && !p.plan.act_in_sum;
-  if (f.has_act_scale) {
-    f.act_scale = p.x_scale ? p.x_scale[p.x_scale_count == 1 ? 0 : x_row] : *act_scale_row(p, row);
-    if (two) f.second_act_scale = *act_scale_row(p, row + 1);
+  FinishRows f = {};
+  f.rows = rows / p.plan.terms;
+  f.n = c.n;
+  f.terms = p.plan.terms;
+  f.sums = sums;
+  f.ldsums = ld;
+  f.scale = scale;
+  if (p.plan.path != Path::kFloat && !p.plan.act_in_sum) {
+    const bool one = p.x_scale && p.x_scale_count == 1;
+    f.act_scale = one ? p.x_scale : act_scales(p, first);
+    f.act_scale_stride = one ? 0 : 1;
   }
+  f.bias = p.bias ? p.bias + c.first : nullptr;
   f.activation = p.activation;
-  for (int64_t j = 0; j < c.n; j += kPiece) {
-    const int64_t column = c.first + j, at = x_row * p.ldout + column, from = x_row * p.ldresidual + column;
-    float residual[kPiece], result[kPiece];
-    f.n = std::min(kPiece, c.n - j);
-    f.second = two ? sums + ld + j : nullptr;
-    f.bias = p.bias ? p.bias + column : nullptr;
-    if (half_residual) {
-      kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + from, f.n, *half_residual, residual);
-      f.residual = residual;
-    } else if (p.residual) {
-      f.residual = static_cast<const float*>(p.residual) + from;
-    }
-    if (p.out_type == LOWBIT_FLOAT32) {
-      kernels.finish_row(sums + j, f, static_cast<float*>(p.out) + at);
-      continue;
-    }
-    kernels.finish_row(sums + j, f, result);
-    if (half_out) {
-      const Rounding nearest = {Rounding::kNearest, 0, 0, 0};
-      kernels.encode_floats(result, f.n, *half_out, nearest, static_cast<uint16_t*>(p.out) + at);
-    } else {
-      kernels.quantize_runs(result, f.n, f.n, &p.out_scale, &p.out_zero, 0, p.out_format->coder,
-                            static_cast<uint8_t*>(p.out) + at);
+  f.ldresidual = p.ldresidual;
+  f.ldout = p.ldout;
+  const int64_t from = x_row * p.ldresidual + c.first, to = x_row * p.ldout + c.first;
+  if (p.out_type == LOWBIT_FLOAT32 && !half_residual) {
+    f.residual = p.residual ? static_cast<const float*>(p.residual) + from : nullptr;
+    f.out = static_cast<float*>(p.out) + to;
+    return kernels.finish_rows(f);
+  }
+  constexpr int64_t kPiece = 4 * kPanel;
+  float residual[kPiece], result[kPiece];
+  for (int64_t r = 0; r < rows / p.plan.terms; ++r) {
+    FinishRows piece = f;
+    piece.rows = 1;
+    if (f.act_scale) piece.act_scale += r * f.terms * f.act_scale_stride;
+    for (int64_t j = 0; j < c.n; j += kPiece) {
+      const int64_t added = from + r * p.ldresidual + j, at = to + r * p.ldout + j;
+      piece.n = std::min(kPiece, c.n - j);
+      piece.sums = static_cast<const char*>(sums) + (r * f.terms * ld + j) * 4;
+      piece.scale = scale ? scale + j : nullptr;
+      piece.bias = f.bias ? f.bias + j : nullptr;
+      if (half_residual) {
+        kernels.decode_floats(static_cast<const uint16_t*>(p.residual) + added, piece.n, *half_residual, residual);
+        piece.residual = residual;
+      } else if (p.residual) {
+        piece.residual = static_cast<const float*>(p.residual) + added;
+      }
+      piece.out = p.out_type == LOWBIT_FLOAT32 ? static_cast<float*>(p.out) + at : result;
+      kernels.finish_rows(piece);
+      if (p.out_type == LOWBIT_FLOAT32) continue;
+      if (const FloatFormat* const half = float_format(p.out_type)) {
+        const Rounding nearest = {Rounding::kNearest, 0, 0, 0};
+        kernels.encode_floats(result, piece.n, *half, nearest, static_cast<uint16_t*>(p.out) + at);
+      } else {
+        kernels.quantize_runs(result, piece.n, piece.n, &p.out_scale, &p.out_zero, 0, p.out_format->coder,
+                              static_cast<uint8_t*>(p.out) + at);
+      }
     }
   }
 }
@@ -341,29 +359,23 @@ void read_columns(const Product& p, const Columns& c, const PanelBlock& b, Codes
 // Sums of `rows` rows from `first` on are corrected for zero points, and are the result or are scaled to it.
 void finish_codes(const Product& p, const Columns& c, const CodesColumns& columns, int64_t first, int64_t rows,
                   int32_t* sums) {
-  const Kernels& kernels = *p.context.kernels;
-  float scaled[2 * CodesColumns::kMost];
+  const int64_t width = c.panels * kPanel;
+  for (int64_t r = 0; columns.correct && r < rows; ++r) {
+    CorrectRow row = {};
+    row.n = c.n;
+    row.a_sum = *sums_row(p, first + r);
+    row.a_zero = x_zero_of(p, first + r);
+    row.b_zero = columns.zero;
+    row.column_sum = columns.column_sum;
+    row.k = p.plan.k;
+    p.context.kernels->correct_row(sums + r * width, row);
+  }
+  if (!p.integer_result) return finish(p, first, rows, c, sums, width, columns.scale);
   for (int64_t r = 0; r < rows; ++r) {
-    int32_t* s = sums + r * c.panels * kPanel;
-    if (columns.correct) {
-      CorrectRow row = {};
-      row.n = c.n;
-      row.a_sum = *sums_row(p, first + r);
-      row.a_zero = x_zero_of(p, first + r);
-      row.b_zero = columns.zero;
-      row.column_sum = columns.column_sum;
-      row.k = p.plan.k;
-      kernels.correct_row(s, row);
-    }
-    if (p.integer_result) {
-      int32_t* const out = static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first;
-      for (int64_t j = 0; p.accumulate && j < c.n; ++j) s[j] = int32_t(uint32_t(s[j]) + uint32_t(out[j]));
-      std::memcpy(out, s, size_t(c.n) * 4);
-    } else {
-      const int term = int(r % p.plan.terms), last = p.plan.terms - 1;
-      kernels.scale_row(s, c.n, columns.scale, scaled + term * CodesColumns::kMost);
-      if (term == last) finish_float(p, first + r - last, c, scaled, CodesColumns::kMost);
-    }
+    int32_t* const s = sums + r * width;
+    int32_t* const out = static_cast<int32_t*>(p.out) + (first + r) * p.ldout + c.first;
+    for (int64_t j = 0; p.accumulate && j < c.n; ++j) s[j] = int32_t(uint32_t(s[j]) + uint32_t(out[j]));
+    std::memcpy(out, s, size_t(c.n) * 4);
   }
 }
 
@@ -380,11 +392,17 @@ void codes_task(const Product& p, const Columns& c, int64_t row_begin, int64_t r
     kernels.gemm_codes(g);
     std::memcpy(columns.column_sum, sums, size_t(c.panels * kPanel) * 4);
   }
+  // whole panels of sums that are results
+  const bool in_place = p.integer_result && !columns.correct && !p.accumulate && c.n == c.panels * kPanel;
   for (int64_t first = row_begin; first < row_end; first += kRowChunk) {
     const int64_t rows = std::min(kRowChunk, row_end - first);
     set_rows(p, c, first, rows, &g);
+    if (in_place) {
+      g.c = static_cast<int32_t*>(p.out) + first * p.ldout + c.first;
+      g.ldc = p.ldout;
+    }
     kernels.gemm_codes(g);
-    finish_codes(p, c, columns, first, rows, sums);
+    if (!in_place) finish_codes(p, c, columns, first, rows, sums);
   }
 }
 
@@ -440,7 +458,7 @@ void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t 
     set_rows(p, c, first, rows, &g);
     gemm(g);
     if (zeros) subtract_zeros(p, zeros, c.panels, first, rows, sums);
-    for (int64_t r = 0; r < rows; r += p.plan.terms) finish_float(p, first + r, c, sums + r * g.ldc, g.ldc);
+    finish(p, first, rows, c, sums, g.ldc, nullptr);
   }
 }
 
@@ -477,7 +495,7 @@ void float_sums(const Product& p, const Columns& c, int64_t row_begin, int64_t r
 void float_task(const Product& p, const Columns& c, int64_t row_begin, int64_t row_end, uint8_t* slice) {
   float* const sums = reinterpret_cast<float*>(slice + p.plan.c_offset);
   float_sums(p, c, row_begin, row_end, slice, sums, 0);
-  for (int64_t r = 0; r < row_end - row_begin; ++r) finish_float(p, row_begin + r, c, sums + r * c.panels * kPanel, 0);
+  finish(p, row_begin, row_end - row_begin, c, sums, c.panels * kPanel, nullptr);
 }
 
 // ---- parts of K ---------------------------------------------------------------------------------------------------
@@ -536,7 +554,7 @@ void add_parts(const Product& p, Columns c, int64_t row_begin, int64_t row_end, 
     const float* const zeros = zero_products(p, c, decode_scales(p, c, slice), slice);
     subtract_zeros(p, zeros, c.panels, row_begin, rows, sums);
   }
-  for (int64_t r = 0; r < rows; r += plan.terms) finish_float(p, row_begin + r, c, sums + r * width, width);
+  finish(p, row_begin, rows, c, sums, width, nullptr);
 }
 
 using Left = std::atomic<int32_t>;

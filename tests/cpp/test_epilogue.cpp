@@ -44,7 +44,7 @@ std::vector<uint8_t> convert(const std::vector<float>& x, lowbit_type type) {
   std::vector<uint8_t> out(x.size() * size_t(bytes_of(type)));
   const int64_t count = int64_t(x.size());
   if (type == LOWBIT_FLOAT32) {
-    std::memcpy(out.data(), x.data(), out.size());
+    if (!x.empty()) std::memcpy(out.data(), x.data(), out.size());
   } else if (bytes_of(type) == 2) {
     lowbit_cast_args args = {};
     args.struct_size = sizeof args;
@@ -76,7 +76,7 @@ std::vector<uint8_t> convert(const std::vector<float>& x, lowbit_type type) {
 std::vector<float> widen(const uint8_t* x, size_t count, lowbit_type type) {
   std::vector<float> out(count);
   if (type == LOWBIT_FLOAT32) {
-    std::memcpy(out.data(), x, count * 4);
+    if (count > 0) std::memcpy(out.data(), x, count * 4);
     return out;
   }
   lowbit_context context;
@@ -114,7 +114,7 @@ struct Matrix {
   uint8_t* at(int64_t row) const { return data + row * ld * element; }
   void fill(const std::vector<uint8_t>& from) {
     for (int64_t row = 0; row < rows; ++row) {
-      std::memcpy(at(row), from.data() + row * columns * element, size_t(columns * element));
+      std::copy_n(from.begin() + row * columns * element, columns * element, at(row));
     }
   }
   bool gaps_are_clean() const {

@@ -11,7 +11,6 @@ import lowbit
 
 from . import _core
 
-
 FOLDERS = {
     "--include-dir": (lowbit.get_include, "folder for cc -I"),
     "--lib-dir": (lowbit.get_lib_dir, "folder for cc -L"),

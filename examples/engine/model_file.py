@@ -126,6 +126,10 @@ class Reader:
         self._at += size + -size % ALIGNMENT
         return section
 
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise ModelFileError(f"{len(self._data) - self._at} bytes more than the model has")
+
     def floats(self, *shape: int, name: str) -> Floats:
         return np.frombuffer(self.skip(4 * int(np.prod(shape)), name), "<f4").reshape(shape)
 
@@ -159,7 +163,11 @@ def read(path: Path) -> Model:
             f"{path}: magic {magic!r}, version {version}, {size} bytes, compute {compute}; expected {MAGIC!r}, "
             f"{VERSION}, {len(data)}, 0 to {len(COMPUTES) - 1}"
         )
-    return Model(
+    sides = {"layers": layers, "heads": heads, "width": width, "inner": inner}
+    sides |= {"vocabulary": vocabulary, "positions": positions}
+    if min(sides.values()) < 1 or width % heads != 0:
+        raise ModelFileError(f"{path}: {sides}, expected at least 1 each, and a width that heads divide")
+    model = Model(
         compute=COMPUTES[compute],
         heads=heads,
         eps=np.float32(eps),
@@ -179,3 +187,5 @@ def read(path: Path) -> Model:
             for _ in range(layers)
         ],
     )
+    reader.end()
+    return model

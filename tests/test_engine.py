@@ -1,6 +1,7 @@
 """examples/engine: three programs built against the installed package give Python's bits, and refuse what is wrong.
 
-LOWBIT_CMAKE_DIR names another installed lowbit to build them with, such as that of `cmake --install` (.ci/run).
+LOWBIT_CMAKE_DIR names another installed lowbit to build them with, such as that of `cmake --install`;
+LOWBIT_ARM_CMAKE_DIR one for ARM, whose engine then runs under qemu (.ci/run).
 """
 
 import math
@@ -42,20 +43,24 @@ def tool(name):
 
 def cmake_dir():
     """Folder of lowbitConfig.cmake."""
-    return Path(os.environ.get("LOWBIT_CMAKE_DIR") or lb.get_cmake_dir())
+    return Path(os.environ.get("LOWBIT_CMAKE_DIR") or lb.get_cmake_dir()).resolve()
+
+
+def build(folder, package, *options):
+    """examples/engine, built in folder against the lowbit whose lowbitConfig.cmake is in package."""
+    cmake, ninja = tool("cmake"), tool("ninja")
+    configure = [cmake, "-S", ENGINE, "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
+    options = [f"-Dlowbit_DIR={package}", "-DCMAKE_C_FLAGS=-Werror", "-DCMAKE_CXX_FLAGS=-Werror", *options]
+    for command in ([*configure, *options], [cmake, "--build", folder]):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return folder
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """The folder that engine and nearest are in."""
-    folder = tmp_path_factory.mktemp("programs")
-    cmake, ninja = tool("cmake"), tool("ninja")
-    configure = [cmake, "-S", ENGINE, "-B", folder, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    options = [f"-Dlowbit_DIR={cmake_dir()}", "-DCMAKE_C_FLAGS=-Werror", "-DCMAKE_CXX_FLAGS=-Werror"]
-    for command in ([*configure, *options], [cmake, "--build", folder]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return folder
+    return build(tmp_path_factory.mktemp("programs"), cmake_dir())
 
 
 def run(*command, input="", **environment):
@@ -155,6 +160,19 @@ def test_engine_equals_python_to_the_last_bit(programs, models, sentences, expec
         text = output(programs / "engine", "--threads", threads, path, input=lines(sentences), LOWBIT_ISA=isa)
         assert_same(floats(text), expected[kind], f"{kind}")
         assert_telling(expected[kind])
+
+
+def test_engine_on_arm_equals_python_on_this_cpu(models, sentences, expected, tmp_path):
+    package = os.environ.get("LOWBIT_ARM_CMAKE_DIR") or pytest.skip(
+        "LOWBIT_ARM_CMAKE_DIR is not set: no lowbit for ARM"
+    )
+    toolchain = EXAMPLES.parent / "cmake" / "aarch64-linux-gnu.cmake"
+    engine = build(tmp_path, package, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}") / "engine"
+    qemu = [tool("qemu-aarch64"), "-cpu", "max", "-L", "/usr/aarch64-linux-gnu"]
+    for arm_isa in ("scalar", "neon", "dotprod", "i8mm"):
+        for kind, path in models.items():
+            text = output(*qemu, engine, "--threads", 3, path, input=lines(sentences), LOWBIT_ISA=arm_isa)
+            assert_same(floats(text), expected[kind], f"{arm_isa}, {kind}")
 
 
 def test_kinds_of_models_differ(expected):

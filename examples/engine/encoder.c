@@ -26,7 +26,6 @@ struct encoder {
 /* What the loops over rows and over heads are told. */
 typedef struct job {
   const encoder* e;
-  int64_t sentences;
   const int64_t *lengths, *starts;
   const int32_t* ids;
   const norm* n;
@@ -214,13 +213,7 @@ void encoder_run(encoder* e, int64_t sentences, const int64_t* lengths, const in
   float* y = reserve_floats(&e->y, rows, m->width);
   float* qkv = reserve_floats(&e->qkv, rows, 3 * m->width);
   float* inner = reserve_floats(&e->inner, rows, m->inner);
-  job j = {.e = e,
-           .sentences = sentences,
-           .lengths = lengths,
-           .starts = starts,
-           .ids = ids,
-           .qkv = qkv,
-           .scratch = e->scratch.data};
+  job j = {.e = e, .lengths = lengths, .starts = starts, .ids = ids, .qkv = qkv, .scratch = e->scratch.data};
 
   j.to = x;
   run(e, sentences, embed_sentences, &j);

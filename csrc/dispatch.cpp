@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "error.hpp"
 
@@ -270,7 +271,16 @@ const Kernels* find_kernels(const char* name, lowbit_error* error) {
 
 }  // namespace lowbit
 
+// The build's version (python/lowbit/_version.py) and the header's are one.
+#define LOWBIT_TEXT_OF(x) #x
+#define LOWBIT_TEXT(x) LOWBIT_TEXT_OF(x)
+static_assert(std::string_view(LOWBIT_VERSION) == LOWBIT_TEXT(LOWBIT_VERSION_MAJOR) "." LOWBIT_TEXT(
+                                                      LOWBIT_VERSION_MINOR) "." LOWBIT_TEXT(LOWBIT_VERSION_PATCH),
+              "python/lowbit/_version.py and LOWBIT_VERSION_* of lowbit.h must say the same version");
+
 const char* lowbit_version(void) { return LOWBIT_VERSION; }
+
+int lowbit_version_number(void) { return LOWBIT_VERSION_NUMBER; }
 
 const char* lowbit_built_isa(int index) {
   const int count = static_cast<int>(sizeof lowbit::kIsas / sizeof *lowbit::kIsas);
@@ -284,7 +294,7 @@ const char* lowbit_available_isa(int index) {
 }
 
 void lowbit_cpu_description(char* text, size_t size) {
-  if (size == 0) return;
+  if (!text || size == 0) return;
   text[0] = '\0';
   lowbit::describe(text, size);
 }

@@ -105,9 +105,8 @@ lowbit_status lowbit_entropy(const lowbit_context* opaque, int64_t params, int b
                 levels, first, kMostBins);
   }
   if (params == 0) return ok(error);
-  if (!counts || !kept) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected the array", counts ? "kept" : "counts");
-  }
+  if (const lowbit_status status = check_array(counts, "counts", sizeof *counts, error)) return status;
+  if (const lowbit_status status = check_array(kept, "kept", sizeof *kept, error)) return status;
   for (int64_t p = 0; p < params; ++p) {
     int64_t total = 0;  // so that sums stay exact in double
     for (int b = 0; b < bins; ++b) {

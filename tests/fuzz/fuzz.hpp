@@ -99,7 +99,8 @@ class Memory {
   // an array, if that is more than a megabyte, and now and then. Aligned as an element is, and seldom better.
   template <typename T>
   T* array(double count, size_t element = sizeof(T)) {
-    return static_cast<T*>(place(count * double(element), element * size_t(in_->pick(int(64 / element)))));
+    const size_t wrong = sizeof(T) < element && in_->rarely() ? 1 : 0;  // misaligned: to be refused
+    return static_cast<T*>(place(count * double(element), element * size_t(in_->pick(int(64 / element))) + wrong));
   }
   // Aligned to LOWBIT_ALIGNMENT, but for now and then.
   uint8_t* aligned(double bytes) { return static_cast<uint8_t*>(place(bytes, in_->rarely() ? 8 : 0)); }

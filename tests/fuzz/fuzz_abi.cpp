@@ -68,7 +68,10 @@ lowbit_runs runs_of(Input* in) {
 double elements(const lowbit_runs& r) { return double(r.rows) * double(r.row_length); }
 double codes_of(lowbit_format format, const lowbit_runs& r) {
   const int bits = describe(format).bits;
-  return code_bytes(bits ? bits : 16, double(r.rows), double(r.row_length));
+  const double bytes = code_bytes(bits ? bits : 16, double(r.rows), double(r.row_length));
+  size_t size = 0;
+  if (lowbit_codes_size(format, r.rows, r.row_length, &size, nullptr) == LOWBIT_OK) REQUIRE(double(size) == bytes);
+  return bytes;
 }
 
 // ---- one function of each kind -------------------------------------------------------------------------------------
@@ -100,6 +103,7 @@ void formats(Call* c) {
   second.check(
       lowbit_format_by_name(c->in->rarely() ? nullptr : name, c->in->rarely() ? nullptr : &id, second.to(c->in)));
   lowbit_format_name(any);
+  lowbit_type_size(static_cast<lowbit_type>(any));
   lowbit_available_isa(any);
   lowbit_built_isa(any);
   const double size = c->in->pick(100);

@@ -288,6 +288,7 @@ const char* lowbit_built_isa(int index) {
 }
 
 const char* lowbit_available_isa(int index) {
+  if (index < 0) return nullptr;
   for (const lowbit::Isa& isa : lowbit::kIsas)
     if (lowbit::runs(isa, lowbit::detected_levels()) && index-- == 0) return isa.name;
   return nullptr;

@@ -48,8 +48,8 @@ struct Coder {
   int32_t is_signed;    // kInteger
   FloatFormat floats;   // kFloat
   const float* values;  // 4 bits, not kInteger: 16 numbers, by code; else null
-  // kTable: a number's rank is how many of 15 thresholds are below it. [-1, 1] falls into 16 equal cells with at most
-  // two thresholds in each; what is outside belongs to the outer cells.
+  // kTable: a number's rank is how many thresholds (15, or 14 where there is a -0) are below it. [-1, 1] falls into 16
+  // equal cells with at most two thresholds in each; what is outside belongs to the outer cells.
   const int32_t* below;         // 16, thresholds below each cell
   const float *first, *second;  // 16 each, those inside, or infinity
   const int32_t* ranks;         // 16, the code of each rank

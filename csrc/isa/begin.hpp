@@ -8,12 +8,9 @@
 #define LOWBIT_UNROLL _Pragma("GCC unroll 32")
 #endif
 // Makes the compiler have this vector now: without it gcc 12 gathers the terms of a sum first, more than fit registers.
+// "v" is x86's name for a vector register; vec/neon.hpp has its own, vec/scalar.hpp none.
 #ifndef LOWBIT_NOW
-#if defined(__aarch64__)
-#define LOWBIT_NOW(vector) __asm__("" : "+w"(vector))
-#else
 #define LOWBIT_NOW(vector) __asm__("" : "+v"(vector))
-#endif
 #endif
 namespace lowbit {
 namespace LOWBIT_ISA {

@@ -136,14 +136,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
       if (--act_left == 0) ++act_group, act_left = g.act_ratio;
     }
 
-    LOWBIT_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      LOWBIT_UNROLL
-      for (int j = 0; j < NV; ++j) {
-        float* at = c + r * g.ldc + j * Vec::kLanes;
-        Vec::store(at, first == 0 ? total[r][j] : Vec::add(Vec::load(at), total[r][j]));
-      }
-    }
+    store_segment(total, first == 0, c, g.ldc);
   }
 }
 

@@ -28,15 +28,7 @@ void float_tile(const FloatBlock& g, int64_t row, int64_t vec) {
       for (int j = 0; j < NV; ++j) sum[r][j] = Vec::fma(x, w[j], sum[r][j]);
     }
   }
-  float* c = g.c + row * g.ldc + vec * Vec::kLanes;
-  LOWBIT_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    LOWBIT_UNROLL
-    for (int j = 0; j < NV; ++j) {
-      float* at = c + r * g.ldc + j * Vec::kLanes;
-      Vec::store(at, g.first ? sum[r][j] : Vec::add(Vec::load(at), sum[r][j]));
-    }
-  }
+  store_segment(sum, g.first != 0, g.c + row * g.ldc + vec * Vec::kLanes, g.ldc);
 }
 
 struct FloatBody {
@@ -132,15 +124,7 @@ void packed_float_tile(const PackedFloatBlock& g, int64_t row, int64_t vec) {
     }
     k = stop;
   }
-  float* c = g.c + row * g.ldc + vec * Vec::kLanes;
-  LOWBIT_UNROLL
-  for (int r = 0; r < MR; ++r) {
-    LOWBIT_UNROLL
-    for (int j = 0; j < NV; ++j) {
-      float* at = c + r * g.ldc + j * Vec::kLanes;
-      Vec::store(at, g.first ? sum[r][j] : Vec::add(Vec::load(at), sum[r][j]));
-    }
-  }
+  store_segment(sum, g.first != 0, g.c + row * g.ldc + vec * Vec::kLanes, g.ldc);
 }
 
 template <int kBits>

@@ -22,6 +22,19 @@ struct Rows {
   LOWBIT_INLINE const T& at(int r, ptrdiff_t i) const { return base[r / 3][r % 3 * stride + i]; }
 };
 
+// Stores a segment's sums, or adds them to those of the segments before (docs/numerics.md).
+template <int MR, int NV>
+LOWBIT_INLINE void store_segment(const Vec::F (&sum)[MR][NV], bool first, float* c, ptrdiff_t ldc) {
+  LOWBIT_UNROLL
+  for (int r = 0; r < MR; ++r) {
+    LOWBIT_UNROLL
+    for (int j = 0; j < NV; ++j) {
+      float* at = c + r * ldc + j * Vec::kLanes;
+      Vec::store(at, first ? sum[r][j] : Vec::add(Vec::load(at), sum[r][j]));
+    }
+  }
+}
+
 // A tile of at most MR rows.
 template <class Body, int MR, int NV, class Block>
 LOWBIT_INLINE void some_rows(const Block& g, int64_t row, int64_t vec, int64_t rows) {

@@ -248,8 +248,8 @@ void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, Gem
   g->rows = rows;
   g->a = prepared_row(p, row) + padded_begin(p, c.segment) * p.context.kernels->bytes_per_k;
   g->sums = sums_row(p, row) + group;
-  if (p.plan.path == Path::kCodes &&
-      c.segment > 0) {  // integers of a part: the first takes off what codes are biased by
+  // integers of a part: the first takes off what codes are biased by
+  if (p.plan.path == Path::kCodes && c.segment > 0) {
     g->sums = &kNoSum;
     g->sums_stride = 0;
   }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#define LOWBIT_NOW(vector) __asm__("" : "+w"(vector))
 #include "../isa/begin.hpp"
 
 struct Vec {

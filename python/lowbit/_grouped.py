@@ -10,7 +10,7 @@ import numpy.typing as npt
 from . import _core
 from ._checks import FLOAT32, MAX_SIDE, Array, choice, contiguous, floats, integer, matrix, output, to_float32
 from ._formats import raw
-from ._matmul import ACTIVATIONS, COMPUTES, _activation_params, default_compute
+from ._matmul import ACTIVATIONS, COMPUTES, activation_params, default_compute
 from ._runtime import context
 from .arrays import QuantizedArray
 from .weights import PackedWeights, has_int8
@@ -88,7 +88,7 @@ def matmul_grouped(
     x_scale: Array | None = None
     x_zero_point: Array | None = None
     if isinstance(operand, QuantizedArray):
-        x_scale, x_zero_point, group = _activation_params(operand, total)
+        x_scale, x_zero_point, group = activation_params(operand, total)
     result = out if out is not None else np.empty((total, n), dtype)
     _core.matmul_grouped(
         context(),

@@ -172,7 +172,7 @@ def matmul(
     if isinstance(operand, QuantizedArray):
         if mode != COMPUTES["int8"]:
             raise ValueError(f"compute: {compute!r} with a QuantizedArray x, expected 'int8' or None")
-        x_scale, x_zero_point, group = _activation_params(operand, rows)
+        x_scale, x_zero_point, group = activation_params(operand, rows)
 
     out_shape = (*shape[:-1], n)
     added = None if residual is None else floats("residual", residual)
@@ -372,7 +372,7 @@ def _rows(name: str, shape: tuple[int, ...], k: int) -> int:
     return rows
 
 
-def _activation_params(x: QuantizedArray, rows: int) -> tuple[Array, Array | None, int]:
+def activation_params(x: QuantizedArray, rows: int) -> tuple[Array, Array | None, int]:
     """Scale, zero point and act_group_size of an 8-bit x, as lowbit_matmul_args has them."""
     if x.format not in EIGHT_BITS:
         raise ValueError(f"x: a QuantizedArray of {x.format}, expected int8 or uint8")

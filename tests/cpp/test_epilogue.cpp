@@ -25,15 +25,7 @@ int64_t bytes_of(lowbit_type type) {
 int zero_of(lowbit_type type) { return type == LOWBIT_INT8 ? -7 : 131; }
 
 lowbit_weights_info weights_of(lowbit_format format, int64_t n, int64_t k, int64_t group) {
-  lowbit_weights_info info = {};
-  info.struct_size = sizeof info;
-  info.format = format;
-  info.n = n;
-  info.k = k;
-  info.group_size = group;
-  info.scale_type = LOWBIT_FLOAT16;
-  info.zero_type = LOWBIT_UINT8;
-  return info;
+  return weights_info(format, n, k, group, LOWBIT_FLOAT16, LOWBIT_UINT8);
 }
 
 // float32 to any type that goes in or out, by the functions for it.

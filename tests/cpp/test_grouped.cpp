@@ -17,16 +17,8 @@ namespace {
 
 using namespace test;
 
-lowbit_weights_info weights_info(lowbit_format format, int64_t n, int64_t k, int64_t group, lowbit_type zero_type) {
-  lowbit_weights_info info = {};
-  info.struct_size = sizeof info;
-  info.format = format;
-  info.n = n;
-  info.k = k;
-  info.group_size = group;
-  info.scale_type = LOWBIT_FLOAT32;
-  info.zero_type = zero_type;
-  return info;
+lowbit_weights_info weights_of(lowbit_format format, int64_t n, int64_t k, int64_t group, lowbit_type zero_type) {
+  return weights_info(format, n, k, group, LOWBIT_FLOAT32, zero_type);
 }
 
 // A product of its own: operands that end at guard pages.
@@ -95,14 +87,14 @@ lowbit_status run_group(const lowbit_context& context, const std::vector<lowbit_
 std::deque<One> mixed_products(std::mt19937& random) {
   std::deque<One> all;
   const lowbit_compute int8 = LOWBIT_COMPUTE_INT8, float32 = LOWBIT_COMPUTE_FLOAT32;
-  all.emplace_back(random, weights_info(LOWBIT_INT(4), 33, 256, 32, LOWBIT_NONE), 3, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_INT(4), 17, 64, 32, LOWBIT_NONE), 0, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_UINT(4), 70, 2100, 0, LOWBIT_UINT8), 51, int8, -1);
-  all.emplace_back(random, weights_info(LOWBIT_INT(8), 0, 40, 0, LOWBIT_NONE), 5, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_UINT(3), 40, 1100, 64, LOWBIT_FLOAT32), 20, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_INT(8), 129, 384, 0, LOWBIT_NONE), 100, int8, -1);
-  all.emplace_back(random, weights_info(LOWBIT_INT(8), 5, 0, 0, LOWBIT_NONE), 2, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_FORMAT_NF4, 16, 1500, 64, LOWBIT_NONE), 9, float32, 0);
+  all.emplace_back(random, weights_of(LOWBIT_INT(4), 33, 256, 32, LOWBIT_NONE), 3, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_INT(4), 17, 64, 32, LOWBIT_NONE), 0, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_UINT(4), 70, 2100, 0, LOWBIT_UINT8), 51, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_INT(8), 0, 40, 0, LOWBIT_NONE), 5, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_UINT(3), 40, 1100, 64, LOWBIT_FLOAT32), 20, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_INT(8), 129, 384, 0, LOWBIT_NONE), 100, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_INT(8), 5, 0, 0, LOWBIT_NONE), 2, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_FORMAT_NF4, 16, 1500, 64, LOWBIT_NONE), 9, float32, 0);
   return all;
 }
 
@@ -133,25 +125,25 @@ std::deque<One> long_products(std::mt19937& random) {
   constexpr int64_t k = 1024 * 7 + 5;
   for (const int64_t n : {1, 17}) {
     const int64_t m = n == 1 ? 300 : 70;
-    all.emplace_back(random, weights_info(LOWBIT_INT(8), n, k, 0, LOWBIT_INT8), m, int8, -1);
-    all.emplace_back(random, weights_info(LOWBIT_UINT(4), n, k, 0, LOWBIT_UINT8), m, int8, -1);
-    all.emplace_back(random, weights_info(LOWBIT_INT(4), n, k, 32, LOWBIT_NONE), m, int8, 0);
-    all.emplace_back(random, weights_info(LOWBIT_UINT(2), n, k, 128, LOWBIT_UINT8), m, int8, 256);
-    all.emplace_back(random, weights_info(LOWBIT_INT(8), n, k, 0, LOWBIT_NONE), m, int8, 64);
-    all.emplace_back(random, weights_info(LOWBIT_INT(3), n, k, 288, LOWBIT_NONE), m, int8, 96);   // segments of 3 1/3
-    all.emplace_back(random, weights_info(LOWBIT_UINT(1), n, k, 512, LOWBIT_UINT8), m, int8, 0);  // 2 bits of zeros
-    all.emplace_back(random, weights_info(LOWBIT_INT(4), n, k, 3072, LOWBIT_NONE), m, int8, 0);
-    all.emplace_back(random, weights_info(LOWBIT_UINT(4), n, k, 64, LOWBIT_FLOAT16), m, int8, 0);
-    all.emplace_back(random, weights_info(LOWBIT_FORMAT_MXFP4, n, k, 32, LOWBIT_NONE), m, int8, 0);
-    all.emplace_back(random, weights_info(LOWBIT_UINT(5), n, k, 64, LOWBIT_UINT8), m, float32, 0);
+    all.emplace_back(random, weights_of(LOWBIT_INT(8), n, k, 0, LOWBIT_INT8), m, int8, -1);
+    all.emplace_back(random, weights_of(LOWBIT_UINT(4), n, k, 0, LOWBIT_UINT8), m, int8, -1);
+    all.emplace_back(random, weights_of(LOWBIT_INT(4), n, k, 32, LOWBIT_NONE), m, int8, 0);
+    all.emplace_back(random, weights_of(LOWBIT_UINT(2), n, k, 128, LOWBIT_UINT8), m, int8, 256);
+    all.emplace_back(random, weights_of(LOWBIT_INT(8), n, k, 0, LOWBIT_NONE), m, int8, 64);
+    all.emplace_back(random, weights_of(LOWBIT_INT(3), n, k, 288, LOWBIT_NONE), m, int8, 96);   // segments of 3 1/3
+    all.emplace_back(random, weights_of(LOWBIT_UINT(1), n, k, 512, LOWBIT_UINT8), m, int8, 0);  // 2 bits of zeros
+    all.emplace_back(random, weights_of(LOWBIT_INT(4), n, k, 3072, LOWBIT_NONE), m, int8, 0);
+    all.emplace_back(random, weights_of(LOWBIT_UINT(4), n, k, 64, LOWBIT_FLOAT16), m, int8, 0);
+    all.emplace_back(random, weights_of(LOWBIT_FORMAT_MXFP4, n, k, 32, LOWBIT_NONE), m, int8, 0);
+    all.emplace_back(random, weights_of(LOWBIT_UINT(5), n, k, 64, LOWBIT_UINT8), m, float32, 0);
   }
-  all.emplace_back(random, weights_info(LOWBIT_INT(8), 1, 1024 * 64 + 5, 128, LOWBIT_INT8), 33, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_INT(4), 1, 1024 * 64 + 5, 32, LOWBIT_NONE), 33, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_INT(8), 1, 1024 * 64 + 5, 128, LOWBIT_INT8), 33, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_INT(4), 1, 1024 * 64 + 5, 32, LOWBIT_NONE), 33, int8, -1);
   // few rows, codes unpacked on the way
-  all.emplace_back(random, weights_info(LOWBIT_INT(4), 16, 1024 * 64 + 5, 32, LOWBIT_NONE), 8, int8, 0);
-  all.emplace_back(random, weights_info(LOWBIT_UINT(4), 17, 1024 * 63, 0, LOWBIT_UINT8), 8, int8, -1);
-  all.emplace_back(random, weights_info(LOWBIT_UINT(4), 17, 1024 * 63, 128, LOWBIT_UINT8), 7, int8, -1);
-  all.emplace_back(random, weights_info(LOWBIT_FORMAT_NF4, 33, 1024 * 64, 64, LOWBIT_NONE), 4, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_INT(4), 16, 1024 * 64 + 5, 32, LOWBIT_NONE), 8, int8, 0);
+  all.emplace_back(random, weights_of(LOWBIT_UINT(4), 17, 1024 * 63, 0, LOWBIT_UINT8), 8, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_UINT(4), 17, 1024 * 63, 128, LOWBIT_UINT8), 7, int8, -1);
+  all.emplace_back(random, weights_of(LOWBIT_FORMAT_NF4, 33, 1024 * 64, 64, LOWBIT_NONE), 4, int8, -1);
   return all;
 }
 
@@ -178,10 +170,10 @@ TEST(a_cut_k_changes_no_bit) {
 // Tasks one by one, the last first, on every kernel there is.
 TEST(a_cut_k_is_the_formula) {
   for (const lowbit_compute compute : {LOWBIT_COMPUTE_INT8, LOWBIT_COMPUTE_FLOAT32}) {
-    check_case({weights_info(LOWBIT_UINT(4), 3, 16391, 64, LOWBIT_UINT8), 65, 0, compute}, 3);
-    check_case({weights_info(LOWBIT_INT(4), 16, 3 << 16, 0, LOWBIT_NONE), 1, 128, compute}, 4);
+    check_case({weights_of(LOWBIT_UINT(4), 3, 16391, 64, LOWBIT_UINT8), 65, 0, compute}, 3);
+    check_case({weights_of(LOWBIT_INT(4), 16, 3 << 16, 0, LOWBIT_NONE), 1, 128, compute}, 4);
   }
-  check_case({weights_info(LOWBIT_INT(8), 3, 16391, 0, LOWBIT_NONE), 65, -1, LOWBIT_COMPUTE_INT8}, 5);
+  check_case({weights_of(LOWBIT_INT(8), 3, 16391, 0, LOWBIT_NONE), 65, -1, LOWBIT_COMPUTE_INT8}, 5);
 }
 
 // Threads take part: with a pool that counts them, small products that are enough work only together.
@@ -189,7 +181,7 @@ TEST(a_group_of_small_products_uses_threads) {
   std::mt19937 random(6);
   std::deque<One> all;
   for (int i = 0; i < 32; ++i) {
-    all.emplace_back(random, weights_info(LOWBIT_INT(4), 256, 512, 32, LOWBIT_NONE), 1 + i % 3, LOWBIT_COMPUTE_INT8, 0);
+    all.emplace_back(random, weights_of(LOWBIT_INT(4), 256, 512, 32, LOWBIT_NONE), 1 + i % 3, LOWBIT_COMPUTE_INT8, 0);
   }
   struct Seen {
     int64_t most_items = 0;

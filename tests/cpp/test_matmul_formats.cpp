@@ -34,7 +34,7 @@ bool takes(const lowbit_format_info& format, lowbit_compute compute) {
 
 lowbit_weights_info weights(lowbit_format format, int64_t n, int64_t k, int64_t group, lowbit_type scale_type,
                             float global_scale, lowbit_type zero_type) {
-  return {sizeof(lowbit_weights_info), format, n, k, group, scale_type, global_scale, zero_type, 0};
+  return weights_info(format, n, k, group, scale_type, zero_type, global_scale);
 }
 
 // Every format x scale type x compute; M, N, K, groups and the global scale go round.

@@ -109,6 +109,11 @@ inline std::vector<float> table_of(lowbit_format format) {
 
 // ---- weights ----------------------------------------------------------------------------------------------------
 
+inline lowbit_weights_info weights_info(lowbit_format format, int64_t n, int64_t k, int64_t group,
+                                        lowbit_type scale_type, lowbit_type zero_type, float global_scale = 0) {
+  return {sizeof(lowbit_weights_info), format, n, k, group, scale_type, global_scale, zero_type, 0};
+}
+
 struct Weights {
   lowbit_weights_info info;
   std::string name;

@@ -122,13 +122,9 @@ Cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
 }
 
 uint64_t xgetbv() {
-#if defined(_MSC_VER)
-  return _xgetbv(0);
-#else
-  uint32_t low, high;  // the intrinsic would need -mxsave
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  uint32_t low, high;
+  LOWBIT_XGETBV(low, high);
   return static_cast<uint64_t>(high) << 32 | low;
-#endif
 }
 
 X86Words read_words() {

@@ -108,7 +108,7 @@ class Memory {
   // The same with contents.
   float* floats(double count) {
     float* x = array<float>(count);
-    if (x) fill(x, size_t(count));
+    if (x && count > 0) fill(x, size_t(count));
     return x;
   }
   template <typename T>

@@ -123,13 +123,9 @@ Cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
 }
 
 uint64_t xgetbv() {
-#if defined(_MSC_VER)
-  return _xgetbv(0);
-#else
-  uint32_t low, high;  // the intrinsic would need -mxsave
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  uint32_t low, high;
+  LOWBIT_XGETBV(low, high);
   return static_cast<uint64_t>(high) << 32 | low;
-#endif
 }
 
 X86Words read_words() {
@@ -295,6 +291,7 @@ const char* lowbit_built_isa(int index) {
 }
 
 const char* lowbit_available_isa(int index) {
+  if (index < 0) return nullptr;
   for (const lowbit::Isa& isa : lowbit::kIsas)
     if (lowbit::runs(isa, lowbit::detected_levels()) && index-- == 0) return isa.name;
   return nullptr;

@@ -14,7 +14,9 @@ constexpr int64_t kMostElements = int64_t{1} << 56;
 
 // a * b * …, or false where the product does not fit int64 or a factor is negative.
 inline bool multiply(int64_t* product, int64_t a, int64_t b) {
-  return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product);
+  if (a < 0 || b < 0 || (b > 0 && a > INT64_MAX / b)) return false;
+  *product = a * b;
+  return true;
 }
 
 inline bool aligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to == 0; }

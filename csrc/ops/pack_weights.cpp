@@ -190,6 +190,8 @@ lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_wei
   header.size = uint64_t(l.size);
   std::memcpy(out, &header, sizeof header);
 
+  if (l.empty()) return ok(error);
+
   const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;
   parallel_for(context, l.panels, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {
@@ -229,6 +231,7 @@ lowbit_status lowbit_unpack_weights(const lowbit_context* opaque, const void* pa
   Layout l;
   if (const lowbit_status status = read_layout(packed, size, &info, &l, error)) return status;
   if (const lowbit_status status = check_parts(l, codes, scale, zero_point, error)) return status;
+  if (l.empty()) return ok(error);
 
   uint8_t* const in = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed));  // only read
   const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;

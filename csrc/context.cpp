@@ -5,6 +5,7 @@
 
 #include "dispatch.hpp"
 #include "error.hpp"
+#include "structs.hpp"
 
 namespace lowbit {
 namespace {
@@ -32,25 +33,24 @@ bool get_context(const lowbit_context* opaque, Context* context, lowbit_error* e
 
 }  // namespace lowbit
 
-lowbit_status lowbit_context_init(lowbit_context* context, const lowbit_options* options, lowbit_error* error) {
+lowbit_status lowbit_context_init(lowbit_context* context, const lowbit_options* given, lowbit_error* error) {
   using namespace lowbit;
   if (!context) return fail(error, LOWBIT_INVALID_VALUE, "context: got NULL, expected a lowbit_context to fill");
-  if (options) {
-    if (options->struct_size != sizeof *options)
-      return fail(error, LOWBIT_INVALID_VALUE, "options.struct_size: got %zu, expected sizeof(lowbit_options) = %zu",
-                  options->struct_size, sizeof *options);
-    if (options->max_threads < 1)
-      return fail(error, LOWBIT_INVALID_VALUE, "options.max_threads: got %d, expected at least 1",
-                  options->max_threads);
+  lowbit_options options = {};
+  options.max_threads = 1;
+  if (given) {
+    if (const lowbit_status status = read_struct(given, "options", &options, error)) return status;
   }
-  const Kernels* kernels = find_kernels(options ? options->isa : nullptr, error);
+  if (options.max_threads < 1)
+    return fail(error, LOWBIT_INVALID_VALUE, "options.max_threads: got %d, expected at least 1", options.max_threads);
+  const Kernels* kernels = find_kernels(options.isa, error);
   if (!kernels) return LOWBIT_UNAVAILABLE;
 
   Context value = {kMagic, kernels, nullptr, nullptr, 1};
-  if (options && options->parallel_for) {
-    value.fn = options->parallel_for;
-    value.pool = options->pool;
-    value.max_threads = options->max_threads;
+  if (options.parallel_for) {
+    value.fn = options.parallel_for;
+    value.pool = options.pool;
+    value.max_threads = options.max_threads;
   }
   std::memset(context, 0, sizeof *context);
   std::memcpy(context, &value, sizeof value);

@@ -13,7 +13,7 @@ struct Context {
   const Kernels* kernels;
   lowbit_parallel_for fn;  // NULL: everything runs on the calling thread
   void* pool;
-  int max_threads;  // 1 where fn is NULL
+  int64_t max_threads;  // an int, at least 1, and 1 where fn is NULL; wide because multiples of it are taken
 };
 
 // False, with error filled, where `opaque` is NULL or was never initialised.

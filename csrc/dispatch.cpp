@@ -1,8 +1,10 @@
 #include "dispatch.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "error.hpp"
 
@@ -121,13 +123,9 @@ Cpuid cpuid(uint32_t leaf, uint32_t subleaf) {
 }
 
 uint64_t xgetbv() {
-#if defined(_MSC_VER)
-  return _xgetbv(0);
-#else
-  uint32_t low, high;  // the intrinsic would need -mxsave
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  uint32_t low, high;
+  LOWBIT_XGETBV(low, high);
   return static_cast<uint64_t>(high) << 32 | low;
-#endif
 }
 
 X86Words read_words() {
@@ -206,8 +204,14 @@ void describe(char* text, size_t size) { append(text, size, "a CPU for which low
 
 uint32_t detected_levels() {
 #if defined(LOWBIT_X86) || defined(LOWBIT_ARM64)
-  static const uint32_t detected = levels(read_words());
-  return detected;
+  constexpr uint32_t kKnown = 1u << 31;
+  static std::atomic<uint32_t> detected{0};  // not a guarded static, which would need the C++ runtime
+  uint32_t found = detected.load(std::memory_order_relaxed);
+  if (!found) {
+    found = levels(read_words()) | kKnown;
+    detected.store(found, std::memory_order_relaxed);  // the same, whoever is first
+  }
+  return found & ~kKnown;
 #else
   return 0;
 #endif
@@ -270,7 +274,16 @@ const Kernels* find_kernels(const char* name, lowbit_error* error) {
 
 }  // namespace lowbit
 
+// The build's version (python/lowbit/_version.py) and the header's are one.
+#define LOWBIT_TEXT_OF(x) #x
+#define LOWBIT_TEXT(x) LOWBIT_TEXT_OF(x)
+static_assert(std::string_view(LOWBIT_VERSION) == LOWBIT_TEXT(LOWBIT_VERSION_MAJOR) "." LOWBIT_TEXT(
+                                                      LOWBIT_VERSION_MINOR) "." LOWBIT_TEXT(LOWBIT_VERSION_PATCH),
+              "python/lowbit/_version.py and LOWBIT_VERSION_* of lowbit.h must say the same version");
+
 const char* lowbit_version(void) { return LOWBIT_VERSION; }
+
+int lowbit_version_number(void) { return LOWBIT_VERSION_NUMBER; }
 
 const char* lowbit_built_isa(int index) {
   const int count = static_cast<int>(sizeof lowbit::kIsas / sizeof *lowbit::kIsas);
@@ -278,13 +291,14 @@ const char* lowbit_built_isa(int index) {
 }
 
 const char* lowbit_available_isa(int index) {
+  if (index < 0) return nullptr;
   for (const lowbit::Isa& isa : lowbit::kIsas)
     if (lowbit::runs(isa, lowbit::detected_levels()) && index-- == 0) return isa.name;
   return nullptr;
 }
 
 void lowbit_cpu_description(char* text, size_t size) {
-  if (size == 0) return;
+  if (!text || size == 0) return;
   text[0] = '\0';
   lowbit::describe(text, size);
 }

@@ -1,13 +1,8 @@
 // How a function of the C ABI reports what went wrong.
 #pragma once
 
+#include "compiler.hpp"
 #include "lowbit/lowbit.h"
-
-#if defined(__GNUC__)
-#define LOWBIT_PRINTF(text, first) __attribute__((format(printf, text, first)))
-#else
-#define LOWBIT_PRINTF(text, first)
-#endif
 
 namespace lowbit {
 

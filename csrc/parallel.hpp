@@ -17,7 +17,7 @@ void parallel_for(const Context& context, int64_t n, F f) {
     return;
   }
   context.fn(
-      context.pool, n, context.max_threads,
+      context.pool, n, int(context.max_threads),
       [](void* arg, int64_t begin, int64_t end, int thread_id) { (*static_cast<F*>(arg))(begin, end, thread_id); }, &f);
 }
 

@@ -15,6 +15,8 @@
 #include <intrin.h>
 #endif
 
+#include "compiler.hpp"
+
 namespace lowbit {
 namespace {
 
@@ -71,16 +73,6 @@ State* const state = [] {
   return make_state();
 }();
 
-void pause() {
-#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
-  _mm_pause();
-#elif defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
-
 template <typename Condition>
 bool spin_until(Condition condition) {
   if (condition()) return true;
@@ -90,7 +82,7 @@ bool spin_until(Condition condition) {
   do {
     for (int i = 0; i < 32; ++i) {  // reading the clock costs about as much as a pause
       if (condition()) return true;
-      pause();
+      LOWBIT_PAUSE();
     }
     // The thread waited for may need this very core: without the yield, jobs of 0.8 ms took up to 0.1 ms longer on two
     // cores under a load of 7 to 12.

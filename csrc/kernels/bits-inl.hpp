@@ -99,14 +99,14 @@ struct Stream {
       } else {
         uint8_t quads[kPacked + 16];
         Vec::store_quads(quads, 2 * kBits, x);
-        __builtin_memcpy(packed, quads, kPacked);
+        LOWBIT_COPY(packed, quads, kPacked);
       }
     }
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
       uint64_t x;
-      __builtin_memcpy(&x, codes, 8);
+      LOWBIT_COPY(&x, codes, 8);
       x = fold(x);
-      __builtin_memcpy(packed, &x, kBits);
+      LOWBIT_COPY(packed, &x, kBits);
     }
     if (n > 0) {
       uint64_t x = 0;
@@ -123,7 +123,7 @@ struct Stream {
     for (; !Vec::kEmulated && n >= kCodes; n -= kCodes, codes += kCodes, packed += kPacked) {
       uint8_t quads[kPacked + 16];
       const bool enough = n >= kEnough;
-      if (!enough) __builtin_memcpy(quads, packed, kPacked);
+      if (!enough) LOWBIT_COPY(quads, packed, kPacked);
       Wide x = spread(Wide{Vec::shuffle(Vec::load_quads(enough ? packed : quads, 2 * kBits), part)});
       if (kExtend) x = extend(x);
       Vec::istore(codes, x.v);
@@ -132,13 +132,13 @@ struct Stream {
     for (; n >= 8; n -= 8, codes += 8, packed += kBits) {
       uint64_t x = 0;
       if (end - packed >= 8) {
-        __builtin_memcpy(&x, packed, 8);
+        LOWBIT_COPY(&x, packed, 8);
       } else {
-        __builtin_memcpy(&x, packed, kBits);
+        LOWBIT_COPY(&x, packed, kBits);
       }
       x = spread(x);
       if (kExtend) x = extend(x);
-      __builtin_memcpy(codes, &x, 8);
+      LOWBIT_COPY(codes, &x, 8);
     }
     if (n > 0) {
       uint64_t x = 0;

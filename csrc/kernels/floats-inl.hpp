@@ -21,7 +21,7 @@ LOWBIT_INLINE Vec::F absolute(Vec::F x) { return Vec::from_bits(Vec::iand(Vec::b
 LOWBIT_INLINE float power(int n) {
   const int32_t bits = (n + 127) << 23;
   float r;
-  __builtin_memcpy(&r, &bits, 4);
+  LOWBIT_COPY(&r, &bits, 4);
   return r;
 }
 
@@ -163,7 +163,7 @@ LOWBIT_INLINE void each_vector(int64_t n, Fn fn) {
 // Asks for what will be read after 8 KB, the chunk that ops works on next: the CPU's own prefetching stops between
 // chunks. A prefetch for each vector: as many at once as a chunk has lines would stall. Past the end of x it does
 // nothing.
-LOWBIT_INLINE void prefetch_ahead(const float* x) { __builtin_prefetch(x + 2048, 0, 0); }
+LOWBIT_INLINE void prefetch_ahead(const float* x) { LOWBIT_PREFETCH_ONCE(x + 2048); }
 
 template <class Code, class Encoder>
 void encode_with(const Encoder& encoder, const float* x, int64_t n, const Rounding& how, Code* codes) {

@@ -102,7 +102,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
         for (int j = 0; j < NV; ++j) {
           if (kAhead != 0 && column_of(vec + j) == 0) {
             LOWBIT_UNROLL
-            for (int i = 0; i < Layout::kStepBytes; i += 64) __builtin_prefetch(b[j] + ahead + i);
+            for (int i = 0; i < Layout::kStepBytes; i += 64) LOWBIT_PREFETCH(b[j] + ahead + i);
           }
           b[j] += Layout::kStepBytes;
         }
@@ -111,7 +111,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
       LOWBIT_UNROLL
       for (int j = 0; j < NV; ++j) {
         const int column = column_of(vec + j);
-        if (kAhead != 0) __builtin_prefetch(scale_of[j] + (scale_group * kPanel + column) * scale_bytes + scale_ahead);
+        if (kAhead != 0) LOWBIT_PREFETCH(scale_of[j] + (scale_group * kPanel + column) * scale_bytes + scale_ahead);
         const Vec::F scale = load_scale(scale_of[j], g.scale_half, scale_group, column);
         Vec::I zero = Vec::iset(0);
         if (zeros) {

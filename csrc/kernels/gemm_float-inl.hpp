@@ -117,7 +117,7 @@ void packed_float_tile(const PackedFloatBlock& g, int64_t row, int64_t vec) {
       for (int j = 0; j < NV; ++j) {
         if (column_of(vec + j) == 0) {
           LOWBIT_UNROLL
-          for (int i = 0; i < Layout::kStepBytes; i += 64) __builtin_prefetch(b[j] + kAhead + i);
+          for (int i = 0; i < Layout::kStepBytes; i += 64) LOWBIT_PREFETCH(b[j] + kAhead + i);
         }
         b[j] += Layout::kStepBytes;
       }

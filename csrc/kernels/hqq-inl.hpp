@@ -14,7 +14,7 @@ float hqq_zero(const float* x, int64_t n, const HqqRule& rule, float scale, floa
   constexpr int64_t kSegment = 4096;
   const Vec::F s = Vec::set(scale), none = Vec::set(0.0f);
   float beta = rule.beta, best = zero;
-  double least = __builtin_inf();
+  double least = LOWBIT_INFINITY;
   for (int round = 0; round < rule.rounds; ++round) {
     const Vec::F z = Vec::set(zero), b = Vec::set(beta);
     double wanted = 0, error = 0, count = 0;

@@ -47,8 +47,8 @@ LOWBIT_INLINE Vec::F logarithm(Vec::F x) {
   Vec::F r = Vec::fma(Vec::mul(twice, z), p, twice);
   r = Vec::fma(whole, Vec::set(-2.12194440e-4f), r);
   r = Vec::fma(whole, Vec::set(0.693359375f), r);
-  r = Vec::select(Vec::less(x, Vec::set(__builtin_inff())), r, x);
-  return Vec::select(Vec::less(x, Vec::set(0x1p-149f)), Vec::set(-__builtin_inff()), r);
+  r = Vec::select(Vec::less(x, Vec::set(LOWBIT_INFINITY)), r, x);
+  return Vec::select(Vec::less(x, Vec::set(0x1p-149f)), Vec::set(-LOWBIT_INFINITY), r);
 }
 
 // x / (1 + exp(-u))

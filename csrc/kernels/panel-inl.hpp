@@ -30,7 +30,7 @@ void unpack_codes(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
           });
           if (column == 0) {
             LOWBIT_UNROLL
-            for (int i = 0; i < Layout::kStepBytes; i += 64) __builtin_prefetch(b + kAhead + i);
+            for (int i = 0; i < Layout::kStepBytes; i += 64) LOWBIT_PREFETCH(b + kAhead + i);
           }
           b += Layout::kStepBytes;
           to += 64 * Layout::kDwords;

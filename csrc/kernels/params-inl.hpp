@@ -17,7 +17,7 @@ LOWBIT_INLINE Vec::F exact_scale(const ParamRule& rule, Vec::F low, Vec::F high)
   const Vec::F none = Vec::set(0.0f), steps = Vec::set(rule.qmax - rule.qmin);
   const Vec::F from = Vec::min(low, none), to = Vec::max(high, none), span = Vec::sub(to, from);
   const Vec::F apart = Vec::sub(Vec::div(to, steps), Vec::div(from, steps));  // where the span overflows
-  return Vec::select(Vec::less(span, Vec::set(__builtin_inff())), Vec::div(span, steps), apart);
+  return Vec::select(Vec::less(span, Vec::set(LOWBIT_INFINITY)), Vec::div(span, steps), apart);
 }
 
 // 1 where the scale is 0.
@@ -50,7 +50,7 @@ void choose_params(const float* minimum, const float* maximum, int64_t n, const 
     replace_zeros(scale, n);
     encode_floats(scale, n, rule.scale_format, rule.rounding, codes);  // exact, but for the scales that went to 0
   } else if (n > 0) {
-    __builtin_memcpy(codes, scale, size_t(n) * sizeof(float));
+    LOWBIT_COPY(codes, scale, size_t(n) * sizeof(float));
   }
   if (global) {
     each_lanes(n, [&](int64_t i, int count) LOWBIT_ALWAYS {

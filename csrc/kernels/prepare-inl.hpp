@@ -16,7 +16,7 @@ LOWBIT_INLINE float absmax(const float* x, int64_t n) {
   if (i < n) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load_n(x + i, int(n - i))), magnitude));
   const int32_t bits = Vec::reduce_max(top);
   float m;
-  __builtin_memcpy(&m, &bits, 4);
+  LOWBIT_COPY(&m, &bits, 4);
   return m;
 }
 

@@ -11,7 +11,7 @@
 
 #include "../isa/begin.hpp"
 
-constexpr float kInfinity = __builtin_inff();
+constexpr float kInfinity = LOWBIT_INFINITY;
 
 // ---- ranges -----------------------------------------------------------------------------------------------------
 

@@ -237,7 +237,7 @@ void search_refine(const SearchRule& rule, const SearchUnit& unit, const float* 
 }
 
 int search_best(const float* error) {
-  Vec::F low = Vec::set(__builtin_inff());  // an error that is NaN is passed over
+  Vec::F low = Vec::set(LOWBIT_INFINITY);  // an error that is NaN is passed over
   for (int lane = 0; lane < kCandidates; lane += Vec::kLanes) low = Vec::min(Vec::load(error + lane), low);
   const Vec::F least = Vec::set(Vec::reduce_min(low));
   float lanes[Vec::kLanes];

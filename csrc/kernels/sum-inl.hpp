@@ -43,7 +43,7 @@ LOWBIT_INLINE void each_part_of_16(const float* x, int64_t n, Fn fn) {
   for (; i + kSumLanes <= n; i += kSumLanes) sixteen(x + i);
   if (i == n) return;
   float rest[kSumLanes];
-  for (int k = 0; k < kSumLanes; ++k) rest[k] = i + k < n ? x[i + k] : __builtin_nanf("");
+  for (int k = 0; k < kSumLanes; ++k) rest[k] = i + k < n ? x[i + k] : LOWBIT_NAN;
   sixteen(rest);
 }
 

@@ -41,10 +41,11 @@ lowbit_status lowbit_absmean(const lowbit_context* opaque, const lowbit_runs* ru
   if (!runs) return fail(error, LOWBIT_INVALID_VALUE, "runs: got NULL, expected a lowbit_runs");
   if (const lowbit_status status = check_runs(*runs, error)) return status;
   const bool empty = runs->rows * runs->row_length == 0;
-  if (!x && !empty) return fail(error, LOWBIT_INVALID_VALUE, "x: got NULL, expected rows x row_length floats");
-  if (!mean && runs->params > 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "mean: got NULL, expected room for params = %lld floats",
-                static_cast<long long>(runs->params));
+  if (!empty) {
+    if (const lowbit_status status = check_array(x, "x", sizeof *x, error)) return status;
+  }
+  if (runs->params > 0) {
+    if (const lowbit_status status = check_array(mean, "mean", sizeof *mean, error)) return status;
   }
   if (empty) {
     std::fill(mean, mean + runs->params, 0.0f);

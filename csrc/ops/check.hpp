@@ -5,24 +5,34 @@
 #include <cstdint>
 
 #include "../error.hpp"
+#include "../structs.hpp"
 
 namespace lowbit {
 
-// An argument struct that the caller's header and this library agree on.
-template <typename Args>
-lowbit_status check_size(const Args* args, const char* type, lowbit_error* error) {
-  if (!args) return fail(error, LOWBIT_INVALID_VALUE, "args: got NULL, expected a %s", type);
-  if (args->struct_size == sizeof *args) return LOWBIT_OK;
-  return fail(error, LOWBIT_INVALID_VALUE, "args.struct_size: got %zu, expected sizeof(%s) = %zu", args->struct_size,
-              type, sizeof *args);
-}
+// Of an array, so that bits, bytes and sizes rounded up fit int64 as well.
+constexpr int64_t kMostElements = int64_t{1} << 56;
 
 // a * b * …, or false where the product does not fit int64 or a factor is negative.
 inline bool multiply(int64_t* product, int64_t a, int64_t b) {
-  return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, product);
+  if (a < 0 || b < 0 || (b > 0 && a > INT64_MAX / b)) return false;
+  *product = a * b;
+  return true;
 }
 
 inline bool aligned(const void* p, size_t to) { return reinterpret_cast<uintptr_t>(p) % to == 0; }
+
+// An array that is going to be used, aligned to so many bytes: those of an element, mostly.
+inline lowbit_status check_array(const void* data, const char* name, int64_t alignment, lowbit_error* error) {
+  if (!data) return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected the array", name);
+  if (aligned(data, size_t(alignment))) return LOWBIT_OK;
+  return fail(error, LOWBIT_INVALID_VALUE, "%s: got address %p, expected one aligned to %d bytes", name, data,
+              int(alignment));
+}
+
+// The same for one that may be missing.
+inline lowbit_status check_optional(const void* data, const char* name, int64_t alignment, lowbit_error* error) {
+  return data ? check_array(data, name, alignment, error) : LOWBIT_OK;
+}
 
 // A matrix in memory, in bytes.
 struct Bytes {

@@ -105,14 +105,14 @@ lowbit_status lowbit_entropy(const lowbit_context* opaque, int64_t params, int b
                 levels, first, kMostBins);
   }
   if (params == 0) return ok(error);
-  if (!counts || !kept) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected the array", counts ? "kept" : "counts");
-  }
+  if (const lowbit_status status = check_array(counts, "counts", sizeof *counts, error)) return status;
+  if (const lowbit_status status = check_array(kept, "kept", sizeof *kept, error)) return status;
   for (int64_t p = 0; p < params; ++p) {
-    int64_t total = 0;  // so that sums stay exact in double
+    constexpr int64_t kMost = int64_t{1} << 53;  // so that sums stay exact in double
+    int64_t total = 0;
     for (int b = 0; b < bins; ++b) {
       const int64_t count = counts[p * bins + b];
-      if (count < 0 || (total += count) > int64_t{1} << 53 || count > int64_t{1} << 53) {
+      if (count < 0 || count > kMost || (total += count) > kMost) {
         return fail(error, LOWBIT_INVALID_VALUE,
                     "counts: got %lld in bin %d of parameter %lld, expected none below 0 and at most 2^53 in all",
                     static_cast<long long>(count), b, static_cast<long long>(p));

@@ -299,8 +299,15 @@ void sum_by_columns(const GradientJob& job) {
 
 // ---- checks -----------------------------------------------------------------------------------------------------
 
-lowbit_status check_array(const void* array, const char* name, lowbit_error* error) {
-  return array ? LOWBIT_OK : fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array", name);
+lowbit_status check_floats(const float* array, const char* name, lowbit_error* error) {
+  return check_array(array, name, sizeof *array, error);
+}
+
+// out, which chunks are written to while others are still to be read from `in`.
+lowbit_status check_apart(const float* out, const char* out_name, const float* in, const char* in_name,
+                          int64_t elements, lowbit_error* error) {
+  if (!overlap({out, 1, elements * 4, 0}, {in, 1, elements * 4, 0})) return LOWBIT_OK;
+  return fail(error, LOWBIT_INVALID_VALUE, "%s: must share no memory with %s", out_name, in_name);
 }
 
 lowbit_status check_params(const Job& job, lowbit_error* error) {
@@ -330,8 +337,8 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, Job* job
   if (const lowbit_status status = check_runs(args.runs, error)) return status;
   *elements = args.runs.rows * args.runs.row_length;
   if (*elements == 0) return LOWBIT_OK;
-  if (const lowbit_status status = check_array(args.x, "x", error)) return status;
-  if (const lowbit_status status = check_array(args.scale, "scale", error)) return status;
+  if (const lowbit_status status = check_floats(args.x, "args.x", error)) return status;
+  if (const lowbit_status status = check_floats(args.scale, "args.scale", error)) return status;
   job->map = make_map(args.runs, true);
   job->scale = args.scale;
   job->zero_point = args.zero_point;
@@ -343,42 +350,55 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, Job* job
 
 using namespace lowbit;
 
-lowbit_status lowbit_fake_quantize(const lowbit_context* context, const lowbit_fake_quantize_args* args,
+lowbit_status lowbit_fake_quantize(const lowbit_context* context, const lowbit_fake_quantize_args* given,
                                    lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_fake_quantize_args", error)) return status;
+  lowbit_fake_quantize_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Job job;
   int64_t elements = 0;
-  if (const lowbit_status status = make_job(context, *args, &job, &elements, error)) return status;
+  if (const lowbit_status status = make_job(context, args, &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
-  if (const lowbit_status status = check_array(args->out, "out", error)) return status;
-  fake_quantize(job, args->x, args->out);
+  if (const lowbit_status status = check_floats(args.out, "args.out", error)) return status;
+  if (const lowbit_status status = check_apart(args.out, "args.out", args.x, "args.x", elements, error)) return status;
+  fake_quantize(job, args.x, args.out);
   return ok(error);
 }
 
 lowbit_status lowbit_fake_quantize_gradient(const lowbit_context* context,
-                                            const lowbit_fake_quantize_gradient_args* args, lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_fake_quantize_gradient_args", error)) return status;
+                                            const lowbit_fake_quantize_gradient_args* given, lowbit_error* error) {
+  lowbit_fake_quantize_gradient_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   GradientJob job;
   int64_t elements = 0;
-  if (const lowbit_status status = make_job(context, *args, &job, &elements, error)) return status;
-  if (args->lsq_scale && job.format->qmax() == 0) {
+  if (const lowbit_status status = make_job(context, args, &job, &elements, error)) return status;
+  if (args.lsq_scale && job.format->qmax() == 0) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.lsq_scale: got %d for %s, whose largest code is 0, expected 0",
-                args->lsq_scale, job.format->name);
+                args.lsq_scale, job.format->name);
   }
-  job.grad_scale = args->grad_scale;
-  job.grad_zero_point = args->grad_zero_point;
+  if (const lowbit_status status = check_optional(args.grad_scale, "args.grad_scale", 4, error)) return status;
+  if (const lowbit_status status = check_optional(args.grad_zero_point, "args.grad_zero_point", 4, error)) {
+    return status;
+  }
+  job.grad_scale = args.grad_scale;
+  job.grad_zero_point = args.grad_zero_point;
   if (elements == 0) {
-    for (float* sums : {args->grad_scale, args->grad_zero_point}) {
-      if (sums) std::fill(sums, sums + args->runs.params, 0.0f);
+    for (float* sums : {args.grad_scale, args.grad_zero_point}) {
+      if (sums) std::fill(sums, sums + args.runs.params, 0.0f);
     }
     return ok(error);
   }
-  if (const lowbit_status status = check_array(args->grad, "grad", error)) return status;
-  if (const lowbit_status status = check_array(args->grad_x, "grad_x", error)) return status;
-  job.grad = args->grad;
-  job.x = args->x;
-  job.grad_x = args->grad_x;
-  job.lsq_scale = args->lsq_scale != 0;
+  if (const lowbit_status status = check_floats(args.grad, "args.grad", error)) return status;
+  if (const lowbit_status status = check_floats(args.grad_x, "args.grad_x", error)) return status;
+  if (const lowbit_status status = check_apart(args.grad_x, "args.grad_x", args.x, "args.x", elements, error)) {
+    return status;
+  }
+  if (const lowbit_status status = check_apart(args.grad_x, "args.grad_x", args.grad, "args.grad", elements, error)) {
+    return status;
+  }
+  job.grad = args.grad;
+  job.x = args.x;
+  job.grad_x = args.grad_x;
+  job.lsq_scale = args.lsq_scale != 0;
 
   if (!job.sums_wanted()) {
     each_chunk(job, [&](int64_t row, int64_t j, int64_t begin, int64_t end) {

@@ -145,6 +145,14 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   p->m = o.m;
   p->n = l.n;
   p->k = l.k;
+  // more than any buffer: rows and their bytes fit int64
+  if (o.m > int64_t{1} << 46) return fail_too_many(o.m, l.k, error);
+  int64_t results;
+  if (!multiply(&results, o.m, l.n) || results > kMostElements) {
+    return fail(error, LOWBIT_INVALID_VALUE,
+                "out: %lld x %lld results are too many for one call, expected at most 2^56",
+                static_cast<long long>(o.m), static_cast<long long>(l.n));
+  }
   // Without any k every float result is activation(0 + bias), which the path without activation scales gives.
   const bool is_float = o.compute == LOWBIT_COMPUTE_FLOAT32 || (l.k == 0 && !o.integer_result);
   bool one = false;  // the whole sum is one integer
@@ -182,8 +190,6 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     p->ones = o.column_sums;
   }
 
-  // more than any buffer: rows and their bytes fit int64
-  if (o.m > int64_t{1} << 46) return fail_too_many(o.m, l.k, error);
   p->rows = o.m * p->terms;
   const int64_t rows = p->rows + p->ones;
   const int64_t work_rows = is_float ? o.m + kDecodeRows : p->rows;

@@ -95,12 +95,11 @@ lowbit_status lowbit_histogram(const lowbit_context* opaque, const lowbit_runs* 
     return fail(error, LOWBIT_INVALID_VALUE, "bins: got %d, expected an even number from 2 to %d", bins, kMostBins);
   }
   if (runs->rows * runs->row_length == 0) return ok(error);
-  if (!x || !inverse_width || !counts) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected the array",
-                !x               ? "x"
-                : !inverse_width ? "inverse_width"
-                                 : "counts");
+  if (const lowbit_status status = check_array(x, "x", sizeof *x, error)) return status;
+  if (const lowbit_status status = check_array(inverse_width, "inverse_width", sizeof *inverse_width, error)) {
+    return status;
   }
+  if (const lowbit_status status = check_array(counts, "counts", sizeof *counts, error)) return status;
   for (int64_t p = 0; p < runs->params; ++p) {
     if (!std::isfinite(inverse_width[p]) || inverse_width[p] <= 0) {
       return fail(error, LOWBIT_INVALID_VALUE, "inverse_width: got %g at %lld, expected finite values above 0",

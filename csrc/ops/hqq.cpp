@@ -64,28 +64,28 @@ lowbit_status check_steps(const lowbit_hqq_args& args, lowbit_error* error) {
 
 using namespace lowbit;
 
-lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_args* args, lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_hqq_args", error)) return status;
+lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_args* given, lowbit_error* error) {
+  lowbit_hqq_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Job job = {};
   if (!get_context(context, &job.context, error)) return LOWBIT_INVALID_VALUE;
-  job.format = find_format(args->format, error);
+  job.format = find_format(args.format, error);
   if (!job.format) return LOWBIT_INVALID_VALUE;
   if (!job.format->is_integer()) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.format: got %s, expected a format of integers", job.format->name);
   }
-  const lowbit_runs& runs = args->runs;
+  const lowbit_runs& runs = args.runs;
   if (const lowbit_status status = check_runs(runs, error)) return status;
-  if (const lowbit_status status = make_scale_type(args->scale_type, 0, &job.scale_type, error)) return status;
-  if (args->scale_type == LOWBIT_FLOAT8_E8M0FNU) {
+  if (const lowbit_status status = make_scale_type(args.scale_type, 0, &job.scale_type, error)) return status;
+  if (args.scale_type == LOWBIT_FLOAT8_E8M0FNU) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.scale_type: got float8_e8m0fnu, expected a type with a fraction");
   }
-  if (const lowbit_status status = check_steps(*args, error)) return status;
+  if (const lowbit_status status = check_steps(args, error)) return status;
   if (runs.rows * runs.row_length == 0) return ok(error);
-  if (!args->x || !args->scale || !args->zero_point) {
-    return fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array",
-                !args->x       ? "x"
-                : !args->scale ? "scale"
-                               : "zero_point");
+  if (const lowbit_status status = check_array(args.x, "args.x", sizeof *args.x, error)) return status;
+  if (const lowbit_status status = check_array(args.scale, "args.scale", job.scale_type.bytes(), error)) return status;
+  if (const lowbit_status status = check_array(args.zero_point, "args.zero_point", sizeof *args.zero_point, error)) {
+    return status;
   }
   const RunMap map = make_map(runs, true);
   if (map.runs() != map.params || std::min(map.rows, map.rows_per_param) != 1) {
@@ -96,11 +96,11 @@ lowbit_status lowbit_hqq_params(const lowbit_context* context, const lowbit_hqq_
         static_cast<long long>(runs.rows_per_param), static_cast<long long>(runs.params),
         static_cast<long long>(map.runs()));
   }
-  job.rule = {float(job.format->qmin()), float(job.format->qmax()), args->p - 1, args->beta, args->kappa, args->rounds};
-  job.x = args->x;
-  job.scale = static_cast<uint8_t*>(args->scale);
-  job.zero_point = args->zero_point;
-  const int64_t cost = 64 * std::max(1, args->rounds);
+  job.rule = {float(job.format->qmin()), float(job.format->qmax()), args.p - 1, args.beta, args.kappa, args.rounds};
+  job.x = args.x;
+  job.scale = static_cast<uint8_t*>(args.scale);
+  job.zero_point = args.zero_point;
+  const int64_t cost = 64 * int64_t(std::max(1, args.rounds));
   parallel_items(job.context, map.params, map.run * cost, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       const int64_t row = p / map.per_row, at = p % map.per_row * map.run;

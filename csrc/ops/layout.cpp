@@ -83,10 +83,7 @@ lowbit_status make_layout(const lowbit_weights_info& info, Layout* l, lowbit_err
 
 lowbit_status read_layout(const void* packed, size_t size, lowbit_weights_info* info, Layout* layout,
                           lowbit_error* error) {
-  if (!packed) return fail(error, LOWBIT_INVALID_VALUE, "packed: must not be NULL");
-  if (!aligned(packed, LOWBIT_ALIGNMENT)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "packed: must be aligned to %d bytes, got %p", LOWBIT_ALIGNMENT, packed);
-  }
+  if (const lowbit_status status = check_array(packed, "packed", LOWBIT_ALIGNMENT, error)) return status;
   // what every version begins with, first: an older one is named even where it is shorter
   PackedHeader header = {};
   std::memcpy(&header, packed, std::min(size, sizeof header));
@@ -100,6 +97,13 @@ lowbit_status read_layout(const void* packed, size_t size, lowbit_weights_info* 
   if (size < sizeof header) {
     return fail(error, LOWBIT_INVALID_VALUE, "packed: a buffer of %zu bytes is too short for packed weights", size);
   }
+  // an extension that has to be understood may use them
+  for (const uint64_t word : header.reserved) {
+    if (word != 0) {
+      return fail(error, LOWBIT_INVALID_VALUE, "packed: a header with %016llx where layout %u version %u has 0",
+                  static_cast<unsigned long long>(word), kLayoutId, kLayoutVersion);
+    }
+  }
   info->struct_size = sizeof *info;
   info->format = header.format;
   info->n = header.n;
@@ -109,7 +113,10 @@ lowbit_status read_layout(const void* packed, size_t size, lowbit_weights_info* 
   info->global_scale = header.global_scale;
   info->zero_type = static_cast<lowbit_type>(header.zero_type);
   info->transposed = 0;
-  if (const lowbit_status status = make_layout(*info, layout, error)) return status;
+  lowbit_error why = {};
+  if (const lowbit_status status = make_layout(*info, layout, &why)) {
+    return fail(error, status, "packed: a header that describes no weights: %s", why.message);
+  }
   if (header.size != uint64_t(layout->size) || size < header.size) {
     return fail(error, LOWBIT_INVALID_VALUE, "packed: %zu bytes given, %llu stated and %lld needed for its shape", size,
                 static_cast<unsigned long long>(header.size), static_cast<long long>(layout->size));

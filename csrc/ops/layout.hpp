@@ -44,6 +44,7 @@ struct Layout {
   lowbit_type zero_type;  // LOWBIT_NONE: no zero points
   int zero_bits;          // of a stored zero point
 
+  bool empty() const { return size == code_offset(); }  // nothing behind the header, though n may be 2^45 if k is 0
   bool has_zero() const { return zero_type != LOWBIT_NONE; }
   bool whole_zeros() const { return zero_type == LOWBIT_INT8 || zero_type == LOWBIT_UINT8; }
   bool float_zeros() const { return has_zero() && !whole_zeros(); }

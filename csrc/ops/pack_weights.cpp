@@ -125,68 +125,79 @@ void pack_row(const Layout& l, const uint8_t* codes, bool transposed, int64_t ro
   pack_column(l, panel, column, [&](int64_t k) { return read_code(from, l.bits, k); });
 }
 
+// What is copied to or from; bytes are copied, so any address will do.
+lowbit_status check_parts(const Layout& l, const void* codes, const void* scale, const void* zero_point,
+                          lowbit_error* error) {
+  if (l.n * l.k > 0) {
+    if (const lowbit_status status = check_array(codes, "codes", 1, error)) return status;
+  }
+  if (l.has_scale && l.n > 0) {
+    if (const lowbit_status status = check_array(scale, "scale", 1, error)) return status;
+  }
+  if (!l.has_zero() || l.n == 0) return LOWBIT_OK;
+  return check_array(zero_point, "zero_point", 1, error);
+}
+
 }  // namespace
 }  // namespace lowbit
 
 using namespace lowbit;
 
-lowbit_status lowbit_packed_size(const lowbit_weights_info* info, size_t* size, lowbit_error* error) {
-  if (!info || info->struct_size != sizeof *info) {
-    return fail(error, LOWBIT_INVALID_VALUE, "info: must not be NULL and struct_size must be %zu", sizeof *info);
-  }
-  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: must not be NULL");
+lowbit_status lowbit_packed_size(const lowbit_weights_info* given, size_t* size, lowbit_error* error) {
+  lowbit_weights_info info;
+  if (const lowbit_status status = read_struct(given, "info", &info, error)) return status;
+  if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: got NULL, expected a size_t to fill");
   Layout l;
-  if (const lowbit_status status = make_layout(*info, &l, error)) return status;
+  if (const lowbit_status status = make_layout(info, &l, error)) return status;
   *size = size_t(l.size);
   return ok(error);
 }
 
-lowbit_status lowbit_packed_describe(const void* packed, size_t size, lowbit_weights_info* info, lowbit_error* error) {
-  if (!info || info->struct_size != sizeof *info) {
-    return fail(error, LOWBIT_INVALID_VALUE, "info: must not be NULL and struct_size must be %zu", sizeof *info);
-  }
+lowbit_status lowbit_packed_describe(const void* packed, size_t size, lowbit_weights_info* out, lowbit_error* error) {
+  size_t out_size = 0;
+  if (const lowbit_status status = struct_size_of(out, "info", &out_size, error)) return status;
+  lowbit_weights_info info = {};
   Layout l;
-  if (const lowbit_status status = read_layout(packed, size, info, &l, error)) return status;
+  if (const lowbit_status status = read_layout(packed, size, &info, &l, error)) return status;
+  write_struct(info, out);
   return ok(error);
 }
 
-lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_weights_info* info, const void* codes,
+lowbit_status lowbit_pack_weights(const lowbit_context* opaque, const lowbit_weights_info* given, const void* codes,
                                   const void* scale, const void* zero_point, void* packed, lowbit_error* error) {
   Context context;
   if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
-  size_t size = 0;
-  if (const lowbit_status status = lowbit_packed_size(info, &size, error)) return status;
+  lowbit_weights_info info;
+  if (const lowbit_status status = read_struct(given, "info", &info, error)) return status;
   Layout l;
-  if (const lowbit_status status = make_layout(*info, &l, error)) return status;
-  if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
-  if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
-  if (!zero_point && l.has_zero() && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
-  if (!packed || !aligned(packed, LOWBIT_ALIGNMENT)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "packed: must not be NULL and aligned to %d bytes", LOWBIT_ALIGNMENT);
-  }
+  if (const lowbit_status status = make_layout(info, &l, error)) return status;
+  if (const lowbit_status status = check_parts(l, codes, scale, zero_point, error)) return status;
+  if (const lowbit_status status = check_array(packed, "packed", LOWBIT_ALIGNMENT, error)) return status;
 
   uint8_t* const out = static_cast<uint8_t*>(packed);
-  std::memset(out, 0, size);  // padding too: equal weights make equal buffers
+  std::memset(out, 0, size_t(l.size));  // padding too: equal weights make equal buffers
   PackedHeader header = {};
   std::memcpy(header.magic, "lowbitPW", 8);
   header.layout = kLayoutId;
   header.version = kLayoutVersion;
-  header.format = info->format;
-  header.scale_type = info->scale_type;
-  header.zero_type = info->zero_type;
-  header.global_scale = info->global_scale;
+  header.format = info.format;
+  header.scale_type = info.scale_type;
+  header.zero_type = info.zero_type;
+  header.global_scale = info.global_scale;
   header.n = l.n;
   header.k = l.k;
-  header.group_size = info->group_size;
-  header.size = size;
+  header.group_size = info.group_size;
+  header.size = uint64_t(l.size);
   std::memcpy(out, &header, sizeof header);
+
+  if (l.empty()) return ok(error);
 
   const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;
   parallel_for(context, l.panels, [&](int64_t begin, int64_t end, int) {
     for (int64_t panel = begin; panel < end; ++panel) {
       for (int column = 0; column < kPanel && panel * kPanel + column < l.n; ++column) {
         const int64_t row = panel * kPanel + column;
-        pack_row(l, static_cast<const uint8_t*>(codes), info->transposed != 0, row,
+        pack_row(l, static_cast<const uint8_t*>(codes), info.transposed != 0, row,
                  out + l.code_offset() + panel * l.code_stride, column);
         for (int64_t group = 0; group < l.groups; ++group) {
           const int64_t from = row * l.groups + group;
@@ -219,9 +230,8 @@ lowbit_status lowbit_unpack_weights(const lowbit_context* opaque, const void* pa
   lowbit_weights_info info;
   Layout l;
   if (const lowbit_status status = read_layout(packed, size, &info, &l, error)) return status;
-  if (!codes && l.n * l.k > 0) return fail(error, LOWBIT_INVALID_VALUE, "codes: must not be NULL");
-  if (!scale && l.has_scale && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "scale: must not be NULL");
-  if (!zero_point && l.has_zero() && l.n > 0) return fail(error, LOWBIT_INVALID_VALUE, "zero_point: must not be NULL");
+  if (const lowbit_status status = check_parts(l, codes, scale, zero_point, error)) return status;
+  if (l.empty()) return ok(error);
 
   uint8_t* const in = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed));  // only read
   const int64_t scale_bytes = l.has_scale ? l.scale_type.bytes() : 0, zero_bytes = l.zero_bits / 8;

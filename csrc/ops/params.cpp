@@ -68,12 +68,15 @@ void read_scales(const Kernels& kernels, const ScaleType& type, const void* scal
   }
 }
 
+lowbit_status check_convention(lowbit_convention convention, lowbit_error* error) {
+  if (convention >= LOWBIT_ASYMMETRIC && convention <= LOWBIT_NO_CLIP) return LOWBIT_OK;
+  return fail(error, LOWBIT_INVALID_VALUE, "convention: got %d, expected a lowbit_convention, 0 to 4",
+              static_cast<int>(convention));
+}
+
 lowbit_status make_rule(const Format& format, lowbit_convention convention, const ScaleType& scale_type,
                         bool has_zero_point, ParamRule* rule, lowbit_error* error) {
-  if (convention < LOWBIT_ASYMMETRIC || convention > LOWBIT_NO_CLIP) {
-    return fail(error, LOWBIT_INVALID_VALUE, "convention: got %d, expected a lowbit_convention, 0 to 4",
-                static_cast<int>(convention));
-  }
+  if (const lowbit_status status = check_convention(convention, error)) return status;
   if (!format.is_integer() && convention != LOWBIT_ABSMAX) {
     return fail(error, LOWBIT_INVALID_VALUE, "convention: got %s for format %s, expected absmax", name_of(convention),
                 format.name);
@@ -142,33 +145,31 @@ lowbit_status fail_misfit(const ScaleType& scale_type, int64_t i, lowbit_error* 
 
 using namespace lowbit;
 
-lowbit_status lowbit_choose_params(const lowbit_context* opaque, const lowbit_choose_args* args, lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_choose_args", error)) return status;
+lowbit_status lowbit_choose_params(const lowbit_context* opaque, const lowbit_choose_args* given, lowbit_error* error) {
+  lowbit_choose_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Context context;
   if (!get_context(opaque, &context, error)) return LOWBIT_INVALID_VALUE;
-  const Format* format = find_format(args->format, error);
+  const Format* format = find_format(args.format, error);
   if (!format) return LOWBIT_INVALID_VALUE;
   ScaleType scale_type;
-  if (const lowbit_status status = make_scale_type(args->scale_type, args->global_scale, &scale_type, error)) {
+  if (const lowbit_status status = make_scale_type(args.scale_type, args.global_scale, &scale_type, error)) {
     return status;
   }
-  const int64_t count = args->count;
+  const int64_t count = args.count;
   ParamRule rule;
   if (const lowbit_status status =
-          make_rule(*format, args->convention, scale_type, args->zero_point != nullptr || count == 0, &rule, error)) {
+          make_rule(*format, args.convention, scale_type, args.zero_point != nullptr || count == 0, &rule, error)) {
     return status;
   }
-  if (count < 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "count: got %lld, expected at least 0", static_cast<long long>(count));
+  if (count < 0 || count > kMostElements) {
+    return fail(error, LOWBIT_INVALID_VALUE, "count: got %lld, expected 0 to 2^56", static_cast<long long>(count));
   }
-  const float *minimum = args->minimum, *maximum = args->maximum;
-  if (count > 0 && (!minimum || !maximum || !args->scale)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected count = %lld values",
-                !minimum   ? "minimum"
-                : !maximum ? "maximum"
-                           : "scale",
-                static_cast<long long>(count));
-  }
+  if (count == 0) return ok(error);
+  const float *minimum = args.minimum, *maximum = args.maximum;
+  if (const lowbit_status status = check_array(minimum, "minimum", sizeof *minimum, error)) return status;
+  if (const lowbit_status status = check_array(maximum, "maximum", sizeof *maximum, error)) return status;
+  if (const lowbit_status status = check_array(args.scale, "scale", scale_type.bytes(), error)) return status;
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(minimum[i]) || !std::isfinite(maximum[i]) || minimum[i] > maximum[i]) {
       return fail(error, LOWBIT_INVALID_VALUE,
@@ -185,9 +186,9 @@ lowbit_status lowbit_choose_params(const lowbit_context* opaque, const lowbit_ch
       context.kernels->choose_params(minimum + i, maximum + i, n, rule, codes, scale, zero);
       if (const int64_t misfit = first_misfit(scale, n); misfit < n) return fail_misfit(scale_type, i + misfit, error);
       if (!write) continue;
-      std::memcpy(static_cast<uint8_t*>(args->scale) + i * scale_type.bytes(), codes, size_t(n * scale_type.bytes()));
-      if (!args->zero_point) continue;
-      uint8_t* to = static_cast<uint8_t*>(args->zero_point) + i;
+      std::memcpy(static_cast<uint8_t*>(args.scale) + i * scale_type.bytes(), codes, size_t(n * scale_type.bytes()));
+      if (!args.zero_point) continue;
+      uint8_t* to = static_cast<uint8_t*>(args.zero_point) + i;
       for (int64_t j = 0; j < n; ++j) to[j] = uint8_t(int(zero[j]));
     }
   }

@@ -26,6 +26,8 @@ lowbit_status make_scale_type(lowbit_type type, float global_scale, ScaleType* o
 void read_scales(const Kernels& kernels, const ScaleType& type, const void* scale, int64_t first, int64_t count,
                  float* out);
 
+lowbit_status check_convention(lowbit_convention convention, lowbit_error* error);
+
 // Fails where format, convention and type of scale do not go together, or where a zero point is needed and
 // has_zero_point is false.
 lowbit_status make_rule(const Format& format, lowbit_convention convention, const ScaleType& scale_type,

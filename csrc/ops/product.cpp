@@ -637,6 +637,8 @@ void run(const Group& group) {
   for (Product* p = group.products; p < group.products + group.count; ++p) {
     p->first_prepare = preparing;
     p->first_task = tasks;
+    // no results: a file may say n = 2^45 for K = 0, which is as many bytes as its header
+    if (p->plan.m == 0 || p->plan.n == 0) continue;
     preparing += prepare_tasks(*p);
     tasks += p->plan.tasks();
     if (p->plan.parts == 1) continue;

@@ -286,12 +286,13 @@ lowbit_status make_job(const lowbit_context* context, const Args& args, const vo
   }
   *elements = runs.rows * runs.row_length;
   if (*elements == 0) return LOWBIT_OK;
-  if (!args.scale || !args.codes || !floats) {
-    return fail(error, LOWBIT_INVALID_VALUE, "args.%s: got NULL, expected the array",
-                !args.scale   ? "scale"
-                : !args.codes ? "codes"
-                              : floats_name);
+  const int64_t zero_bytes = args.zero_type == LOWBIT_FLOAT32 ? 4 : 1;
+  if (const lowbit_status status = check_array(args.scale, "args.scale", job->scale_type.bytes(), error)) return status;
+  if (const lowbit_status status = check_optional(args.zero_point, "args.zero_point", zero_bytes, error)) return status;
+  if (const lowbit_status status = check_array(args.codes, "args.codes", job->format->code_bytes(), error)) {
+    return status;
   }
+  if (const lowbit_status status = check_array(floats, floats_name, sizeof(float), error)) return status;
   const bool rows_join = runs.row_length * job->format->bits % 8 == 0;
   job->map = make_map(runs, rows_join);
   job->row_bytes = ceil_div(job->map.row_length * job->format->bits, 8);
@@ -324,19 +325,21 @@ lowbit_status check_params(const Job& job, bool may_be_negative, lowbit_error* e
 
 using namespace lowbit;
 
-lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* args, lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_quantize_args", error)) return status;
+lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quantize_args* given, lowbit_error* error) {
+  lowbit_quantize_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Job job = {};
   int64_t elements = 0;
-  if (const lowbit_status status = make_job(context, *args, args->x, "x", &job, &elements, error)) return status;
-  uint8_t* codes = static_cast<uint8_t*>(args->codes);
-  if (!args->find_params) {
+  if (const lowbit_status status = make_job(context, args, args.x, "args.x", &job, &elements, error)) return status;
+  uint8_t* codes = static_cast<uint8_t*>(args.codes);
+  if (!args.find_params) {
+    if (const lowbit_status status = check_convention(args.convention, error)) return status;
     if (elements == 0) return ok(error);
-    const bool may_be_negative = args->convention == LOWBIT_SIGNED_MAX;
+    const bool may_be_negative = args.convention == LOWBIT_SIGNED_MAX;
     if (job.map.params * 64 <= elements) {  // the few that many elements share are checked first
       if (const lowbit_status status = check_params(job, may_be_negative, error)) return status;
-      quantize_given(job, Check::kNone, args->x, codes);
-    } else if (!quantize_given(job, may_be_negative ? Check::kSigned : Check::kPositive, args->x, codes)) {
+      quantize_given(job, Check::kNone, args.x, codes);
+    } else if (!quantize_given(job, may_be_negative ? Check::kSigned : Check::kPositive, args.x, codes)) {
       return check_params(job, may_be_negative, error);  // says which
     }
     return ok(error);
@@ -346,39 +349,40 @@ lowbit_status lowbit_quantize(const lowbit_context* context, const lowbit_quanti
     return fail(error, LOWBIT_INVALID_TYPE, "args.zero_type: got LOWBIT_FLOAT32 with find_params, expected integers");
   }
   ParamRule rule;
-  if (const lowbit_status status = make_rule(*job.format, args->convention, job.scale_type,
-                                             args->zero_point != nullptr || elements == 0, &rule, error)) {
+  if (const lowbit_status status = make_rule(*job.format, args.convention, job.scale_type,
+                                             args.zero_point != nullptr || elements == 0, &rule, error)) {
     return status;
   }
   if (elements == 0) return ok(error);
-  const int64_t runs = args->runs.rows * ceil_div(args->runs.row_length, args->runs.run);
-  if (args->runs.rows_per_param != 1 || args->runs.params != runs) {
+  const int64_t runs = args.runs.rows * ceil_div(args.runs.row_length, args.runs.run);
+  if (args.runs.rows_per_param != 1 || args.runs.params != runs) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "args.runs: got rows_per_param = %lld, params = %lld, expected 1 and %lld: find_params needs one "
                 "parameter for each run",
-                static_cast<long long>(args->runs.rows_per_param), static_cast<long long>(args->runs.params),
+                static_cast<long long>(args.runs.rows_per_param), static_cast<long long>(args.runs.params),
                 static_cast<long long>(runs));
   }
-  ParamWriter writer = {job, rule, args->scale, args->zero_point, {}};
+  ParamWriter writer = {job, rule, args.scale, args.zero_point, {}};
   // Fewer runs than keep all threads busy, and long enough to be worth sharing.
   if (runs < 2 * job.context.max_threads && elements / runs > 32768) {
-    find_params(job, &writer, args->x);
-    quantize_given(job, Check::kNone, args->x, codes);
+    find_params(job, &writer, args.x);
+    quantize_given(job, Check::kNone, args.x, codes);
   } else {
-    quantize_found(job, &writer, args->x, codes);
+    quantize_found(job, &writer, args.x, codes);
   }
   return writer.misfit.any() ? fail_misfit(job.scale_type, writer.misfit.param.load(), error) : ok(error);
 }
 
-lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* args,
+lowbit_status lowbit_dequantize(const lowbit_context* context, const lowbit_dequantize_args* given,
                                 lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_dequantize_args", error)) return status;
+  lowbit_dequantize_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Job job = {};
   int64_t elements = 0;
-  if (const lowbit_status status = make_job(context, *args, args->out, "out", &job, &elements, error)) return status;
+  if (const lowbit_status status = make_job(context, args, args.out, "args.out", &job, &elements, error)) return status;
   if (elements == 0) return ok(error);
-  const uint8_t* codes = static_cast<const uint8_t*>(args->codes);
-  each_piece(job, chunk_length(job), args->out, 32, [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
+  const uint8_t* codes = static_cast<const uint8_t*>(args.codes);
+  each_piece(job, chunk_length(job), args.out, 32, [&](int64_t row, int64_t begin, int64_t end, Writer* out) {
     out->write((end - begin) * 4,
                [&](uint8_t* to) { dequantize_chunk(job, codes, row, begin, end, reinterpret_cast<float*>(to)); });
   });

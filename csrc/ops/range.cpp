@@ -103,9 +103,9 @@ lowbit_status check_runs(const lowbit_runs& runs, lowbit_error* error) {
                 "none below 0",
                 show(r.rows), show(r.row_length), show(r.run), show(r.rows_per_param), show(r.params));
   }
-  constexpr int64_t kMost = int64_t{1} << 56;  // so that bits, bytes and sizes rounded up fit int64 as well
   int64_t elements;
-  if (!multiply(&elements, r.rows, r.row_length) || std::max({elements, r.rows, r.row_length, r.params}) > kMost) {
+  if (!multiply(&elements, r.rows, r.row_length) ||
+      std::max({elements, r.rows, r.row_length, r.params}) > kMostElements) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "runs: got rows = %lld, row_length = %lld, params = %lld, expected at most 2^56 elements", show(r.rows),
                 show(r.row_length), show(r.params));
@@ -178,10 +178,12 @@ lowbit_status lowbit_range(const lowbit_context* opaque, const lowbit_runs* runs
   if (!runs) return fail(error, LOWBIT_INVALID_VALUE, "runs: got NULL, expected a lowbit_runs");
   if (const lowbit_status status = check_runs(*runs, error)) return status;
   const bool empty = runs->rows == 0 || runs->row_length == 0;
-  if (!x && !empty) return fail(error, LOWBIT_INVALID_VALUE, "x: got NULL, expected rows x row_length floats");
-  if (runs->params > 0 && (!minimum || !maximum)) {
-    return fail(error, LOWBIT_INVALID_VALUE, "%s: got NULL, expected room for params = %lld floats",
-                minimum ? "maximum" : "minimum", static_cast<long long>(runs->params));
+  if (!empty) {
+    if (const lowbit_status status = check_array(x, "x", sizeof *x, error)) return status;
+  }
+  if (runs->params > 0) {
+    if (const lowbit_status status = check_array(minimum, "minimum", sizeof *minimum, error)) return status;
+    if (const lowbit_status status = check_array(maximum, "maximum", sizeof *maximum, error)) return status;
   }
   if (empty) {
     std::fill(minimum, minimum + runs->params, 0.0f);

@@ -329,6 +329,9 @@ lowbit_status check_weights(const lowbit_search_args& args, Job* job, lowbit_err
   const int64_t elements = args.runs.rows * args.runs.row_length, count = args.importance_count;
   job->weights = args.importance;
   if (!args.importance) return LOWBIT_OK;
+  if (const lowbit_status status = check_array(args.importance, "args.importance", sizeof(float), error)) {
+    return status;
+  }
   if (count != args.runs.row_length && count != elements) {
     return fail(error, LOWBIT_INVALID_VALUE,
                 "args.importance_count: got %lld, expected row_length = %lld or all elements = %lld",
@@ -383,46 +386,49 @@ void make_search_rule(const Format& format, lowbit_convention convention, Job* j
 
 using namespace lowbit;
 
-lowbit_status lowbit_search_params(const lowbit_context* context, const lowbit_search_args* args, lowbit_error* error) {
-  if (const lowbit_status status = check_size(args, "lowbit_search_args", error)) return status;
+lowbit_status lowbit_search_params(const lowbit_context* context, const lowbit_search_args* given,
+                                   lowbit_error* error) {
+  lowbit_search_args args;
+  if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   Job job = {};
   if (!get_context(context, &job.context, error)) return LOWBIT_INVALID_VALUE;
-  const Format* format = find_format(args->format, error);
+  const Format* format = find_format(args.format, error);
   if (!format) return LOWBIT_INVALID_VALUE;
-  if (const lowbit_status status = check_runs(args->runs, error)) return status;
-  if (const lowbit_status status = make_scale_type(args->scale_type, args->global_scale, &job.scale_type, error)) {
+  if (const lowbit_status status = check_runs(args.runs, error)) return status;
+  if (const lowbit_status status = make_scale_type(args.scale_type, args.global_scale, &job.scale_type, error)) {
     return status;
   }
-  const bool empty = args->runs.rows * args->runs.row_length == 0;
-  if (const lowbit_status status =
-          make_rule(*format, args->convention, job.scale_type, args->zero_point != nullptr || args->runs.params == 0,
-                    &job.params, error)) {
+  const bool empty = args.runs.rows * args.runs.row_length == 0;
+  if (const lowbit_status status = make_rule(*format, args.convention, job.scale_type,
+                                             args.zero_point != nullptr || args.runs.params == 0, &job.params, error)) {
     return status;
   }
-  if (!args->x && !empty)
-    return fail(error, LOWBIT_INVALID_VALUE, "args.x: got NULL, expected rows x row_length floats");
-  if (!args->scale && args->runs.params > 0) {
-    return fail(error, LOWBIT_INVALID_VALUE, "args.scale: got NULL, expected room for params = %lld scales",
-                static_cast<long long>(args->runs.params));
+  if (!empty) {
+    if (const lowbit_status status = check_array(args.x, "args.x", sizeof *args.x, error)) return status;
   }
-  if (args->zero_point && !format->is_integer()) {
+  if (args.runs.params > 0) {
+    if (const lowbit_status status = check_array(args.scale, "args.scale", job.scale_type.bytes(), error)) {
+      return status;
+    }
+  }
+  if (args.zero_point && !format->is_integer()) {
     return fail(error, LOWBIT_INVALID_VALUE, "args.zero_point: given for format %s, expected NULL", format->name);
   }
-  if (const lowbit_status status = check_weights(*args, &job, error)) return status;
-  job.x = args->x;
-  job.scale = args->scale;
-  job.zero_point = args->zero_point;
-  make_search_rule(*format, args->convention, &job);
+  if (const lowbit_status status = check_weights(args, &job, error)) return status;
+  job.x = args.x;
+  job.scale = args.scale;
+  job.zero_point = args.zero_point;
+  make_search_rule(*format, args.convention, &job);
   if (empty) {  // as for parameters without any finite element
     const float none = 0;
     float codes, scale, zero, stored;
     job.kernels().choose_params(&none, &none, 1, job.params, &codes, &scale, &zero);
     stored = codes;
     if (job.rule.rounded) job.kernels().decode_floats(&codes, 1, job.rule.scale_format, &stored);
-    for (int64_t p = 0; p < args->runs.params; ++p) store(&job, p, stored, zero);
+    for (int64_t p = 0; p < args.runs.params; ++p) store(&job, p, stored, zero);
     return ok(error);
   }
-  job.map = make_map(args->runs, true);
+  job.map = make_map(args.runs, true);
   search_all(&job);
   return job.misfit.any() ? fail_misfit(job.scale_type, job.misfit.param.load(), error) : ok(error);
 }

@@ -15,7 +15,7 @@ struct ByteTile {
     return codes[0];
   }
 
-  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
   struct Acc {
@@ -34,7 +34,7 @@ struct ByteTile {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
         int32_t four;
-        __builtin_memcpy(&four, a + r * stride, 4);
+        LOWBIT_COPY(&four, a + r * stride, 4);
         const Vec::I x = Vec::iset(four);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {

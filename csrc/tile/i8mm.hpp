@@ -25,7 +25,7 @@ struct Tile {
     return {veorq_s8(left, sign), veorq_s8(right, sign)};
   }
 
-  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
   struct Acc {

@@ -21,7 +21,7 @@ struct Tile {
     return kBytes ? veorq_s8(b, vdupq_n_s8(-128)) : b;
   }
 
-  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
   struct Acc {
@@ -41,7 +41,7 @@ struct Tile {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
         int32_t four;
-        __builtin_memcpy(&four, a + r * stride, 4);
+        LOWBIT_COPY(&four, a + r * stride, 4);
         const int8x16_t x = vreinterpretq_s8_s32(Vec::iset(four));
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {

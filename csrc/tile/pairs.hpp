@@ -24,7 +24,7 @@ struct PairTile {
   static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) {
     for (int64_t i = 0; i < k; i += 4) {
       const int16_t pairs[4] = {a[i], a[i + 2], a[i + 1], a[i + 3]};
-      __builtin_memcpy(out + 2 * i, pairs, 8);
+      LOWBIT_COPY(out + 2 * i, pairs, 8);
     }
   }
 
@@ -46,8 +46,8 @@ struct PairTile {
       for (int r = 0; r < MR; ++r) {
         // one copy for each: from a single one of 8 bytes gcc 12 takes the halves apart in general registers
         int32_t even_pair, odd_pair;
-        __builtin_memcpy(&even_pair, a + r * stride, 4);
-        __builtin_memcpy(&odd_pair, a + r * stride + 4, 4);
+        LOWBIT_COPY(&even_pair, a + r * stride, 4);
+        LOWBIT_COPY(&odd_pair, a + r * stride + 4, 4);
         const Vec::I even = Vec::iset(even_pair), odd = Vec::iset(odd_pair);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {

@@ -31,7 +31,7 @@ struct Tile {
   }
 
   // k (a multiple of 8) activations to what mac reads: kBytesPerK * k bytes.
-  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
   struct Acc {
@@ -48,7 +48,7 @@ struct Tile {
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       for (int r = 0; r < MR; ++r) {
         int8_t x[4];
-        __builtin_memcpy(x, a + r * stride, 4);
+        LOWBIT_COPY(x, a + r * stride, 4);
         for (int j = 0; j < NV; ++j) {
           sum[r][j] = Vec::make<Vec::I>([&](int lane) {
             const uint32_t codes = uint32_t(b[j].v[lane]);

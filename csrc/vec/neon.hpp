@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#define LOWBIT_NOW(vector) __asm__("" : "+w"(vector))
 #include "../isa/begin.hpp"
 
 struct Vec {
@@ -54,7 +53,7 @@ struct Vec {
   }
   static LOWBIT_INLINE I load_u8(const uint8_t* p) {
     uint32_t bytes;
-    __builtin_memcpy(&bytes, p, 4);
+    LOWBIT_COPY(&bytes, p, 4);
     return widen_bytes(bytes);
   }
   static LOWBIT_INLINE I load_u8_n(const uint8_t* p, int n) {
@@ -69,7 +68,7 @@ struct Vec {
   }
   static LOWBIT_INLINE void store_u8(uint8_t* p, I a) {
     const uint32_t bytes = low_bytes(a);
-    __builtin_memcpy(p, &bytes, 4);
+    LOWBIT_COPY(p, &bytes, 4);
   }
   static LOWBIT_INLINE void store_u8_n(uint8_t* p, I a, int n) {
     const uint32_t bytes = low_bytes(a);

@@ -24,13 +24,13 @@ LOWBIT_INLINE float fused(float a, float b, float c) {
   const double s = p + d, t = s - p;
   const double error = (p - (s - t)) + (d - t);
   int64_t bits;
-  __builtin_memcpy(&bits, &s, 8);
+  LOWBIT_COPY(&bits, &s, 8);
   // NaN errors (s infinite or NaN) compare false: those sums stay as they are.
   const int64_t inexact = int64_t(error > 0) | int64_t(error < 0);
   const int64_t away = 1 - 2 * (int64_t(error > 0) ^ int64_t(s > 0));
   bits += inexact & ~bits & 1 ? away : 0;
   double odd;
-  __builtin_memcpy(&odd, &bits, 8);
+  LOWBIT_COPY(&odd, &bits, 8);
   return float(odd);
 }
 
@@ -57,25 +57,25 @@ struct Vec {
   // memory; the _n forms touch n elements (0 < n <= kLanes) and read 0 past them
   static LOWBIT_INLINE F load(const float* p) {
     F r;
-    __builtin_memcpy(&r, p, sizeof r);
+    LOWBIT_COPY(&r, p, sizeof r);
     return r;
   }
   static LOWBIT_INLINE F load_n(const float* p, int n) {
     return make<F>([=](int i) { return i < n ? p[i] : 0.0f; });
   }
-  static LOWBIT_INLINE void store(float* p, F a) { __builtin_memcpy(p, &a, sizeof a); }
+  static LOWBIT_INLINE void store(float* p, F a) { LOWBIT_COPY(p, &a, sizeof a); }
   static LOWBIT_INLINE void store_n(float* p, F a, int n) {
     for (int i = 0; i < n; ++i) p[i] = a.v[i];
   }
   static LOWBIT_INLINE I iload(const void* p) {
     I r;
-    __builtin_memcpy(&r, p, sizeof r);
+    LOWBIT_COPY(&r, p, sizeof r);
     return r;
   }
   static LOWBIT_INLINE I iload_n(const int32_t* p, int n) {
     return make<I>([=](int i) { return i < n ? p[i] : 0; });
   }
-  static LOWBIT_INLINE void istore(void* p, I a) { __builtin_memcpy(p, &a, sizeof a); }
+  static LOWBIT_INLINE void istore(void* p, I a) { LOWBIT_COPY(p, &a, sizeof a); }
   static LOWBIT_INLINE void istore_n(int32_t* p, I a, int n) {
     for (int i = 0; i < n; ++i) p[i] = a.v[i];
   }
@@ -112,13 +112,13 @@ struct Vec {
       uint32_t bits = (magnitude << 13) + (112u << 23);  // normal
       if (magnitude >= 0x7c00) bits += 112u << 23;       // infinity, NaN
       float value;
-      __builtin_memcpy(&value, &bits, 4);
+      LOWBIT_COPY(&value, &bits, 4);
       if (magnitude < 0x0400) value = float(magnitude) * 0x1p-24f;  // subnormal or zero
-      __builtin_memcpy(&bits, &value, 4);
+      LOWBIT_COPY(&bits, &value, 4);
       bits |= sign;
       // a signalling NaN becomes quiet, as the instructions make it
       if (magnitude > 0x7c00) bits |= 0x00400000u;
-      __builtin_memcpy(&value, &bits, 4);
+      LOWBIT_COPY(&value, &bits, 4);
       return value;
     });
   }
@@ -144,12 +144,12 @@ struct Vec {
   }
   static LOWBIT_INLINE I bits(F a) {
     I r;
-    __builtin_memcpy(&r, &a, sizeof r);
+    LOWBIT_COPY(&r, &a, sizeof r);
     return r;
   }
   static LOWBIT_INLINE F from_bits(I a) {
     F r;
-    __builtin_memcpy(&r, &a, sizeof r);
+    LOWBIT_COPY(&r, &a, sizeof r);
     return r;
   }
   // a < b, false where either is NaN
@@ -175,7 +175,7 @@ struct Vec {
     return make<I>([=](int i) {
       const float shifted = a.v[i] + 12582912.0f;
       int32_t r;
-      __builtin_memcpy(&r, &shifted, 4);
+      LOWBIT_COPY(&r, &shifted, 4);
       return int32_t(uint32_t(r) - 0x4b400000u);
     });
   }
@@ -234,7 +234,7 @@ struct Vec {
   };
   static LOWBIT_INLINE Table table(const float* p) {
     Table r;
-    __builtin_memcpy(&r, p, sizeof r);
+    LOWBIT_COPY(&r, p, sizeof r);
     return r;
   }
   static LOWBIT_INLINE F pick(const Table& t, I index) {
@@ -244,20 +244,20 @@ struct Vec {
   // quads: 16 bytes each from p, p + stride, ...; stored in that order, so that what overlaps is the later one's
   static LOWBIT_INLINE I load_quads(const void* p, ptrdiff_t stride) {
     I r;
-    for (int i = 0; i < kLanes / 4; ++i) __builtin_memcpy(r.v + 4 * i, static_cast<const char*>(p) + i * stride, 16);
+    for (int i = 0; i < kLanes / 4; ++i) LOWBIT_COPY(r.v + 4 * i, static_cast<const char*>(p) + i * stride, 16);
     return r;
   }
   static LOWBIT_INLINE void store_quads(void* p, ptrdiff_t stride, I a) {
-    for (int i = 0; i < kLanes / 4; ++i) __builtin_memcpy(static_cast<char*>(p) + i * stride, a.v + 4 * i, 16);
+    for (int i = 0; i < kLanes / 4; ++i) LOWBIT_COPY(static_cast<char*>(p) + i * stride, a.v + 4 * i, 16);
   }
   // each byte of `indices` (0 to 15; 128 and more give 0) picks one of the same quad of `table`
   static LOWBIT_INLINE I shuffle(I table, I indices) {
     uint8_t from[4 * kLanes], at[4 * kLanes], to[4 * kLanes];
-    __builtin_memcpy(from, &table, sizeof from);
-    __builtin_memcpy(at, &indices, sizeof at);
+    LOWBIT_COPY(from, &table, sizeof from);
+    LOWBIT_COPY(at, &indices, sizeof at);
     for (int i = 0; i < 4 * kLanes; ++i) to[i] = at[i] & 0x80 ? uint8_t(0) : from[(i & ~15) | (at[i] & 15)];
     I r;
-    __builtin_memcpy(&r, to, sizeof r);
+    LOWBIT_COPY(&r, to, sizeof r);
     return r;
   }
 
@@ -266,9 +266,9 @@ struct Vec {
   static LOWBIT_INLINE I make64(I a, Fn fn) {
     for (int i = 0; i < kLanes; i += 2) {
       uint64_t word;
-      __builtin_memcpy(&word, a.v + i, 8);
+      LOWBIT_COPY(&word, a.v + i, 8);
       word = fn(word);
-      __builtin_memcpy(a.v + i, &word, 8);
+      LOWBIT_COPY(a.v + i, &word, 8);
     }
     return a;
   }

@@ -1,12 +1,14 @@
-/* lowbit: low-bit numeric kernels. The only public header.
+/* lowbit: low-bit numeric kernels. The C ABI; lowbit.hpp is a layer over it for C++17.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Rules that hold for every function
+ * Rules that hold for every function (docs/c-api.md: at length, and function by function)
  *  - C99, no exceptions, no global mutable state. The caller owns all memory; nothing is allocated here.
  *  - Functions return a lowbit_status. With a non-NULL `error` they also write a message that names the argument, what
  *    was given and what was expected. On failure no output has been written unless the function says so.
- *  - Argument structs begin with `struct_size`, set by the caller to sizeof the struct it was compiled with.
+ *  - Argument structs begin with `struct_size`, set by the caller to sizeof the struct it was compiled with; other
+ *    fields are 0 where nothing is to be said. Compatible versions only append fields: a caller with an older header is
+ *    served as if its structs ended in zeros, one with a newer header than the library's is refused.
  *  - Matrices are row-major. Strides ("ld…") count elements. Buffers need no alignment beyond that of their element,
  *    except packed weights and workspaces: LOWBIT_ALIGNMENT bytes.
  *  - A context may be used by many threads at once. Results do not depend on the ISA, on the number of threads or on M.
@@ -53,7 +55,18 @@ typedef struct lowbit_error {
   char message[508]; /* NUL-terminated */
 } lowbit_error;
 
+/* ---- version ------------------------------------------------------------------------------------------------- */
+
+/* Of this header. Before 1.0 a minor version may break what came before; from then on only a major one. */
+#define LOWBIT_VERSION_MAJOR 0
+#define LOWBIT_VERSION_MINOR 1
+#define LOWBIT_VERSION_PATCH 0
+#define LOWBIT_MAKE_VERSION(major, minor, patch) ((major) * 1000000 + (minor) * 1000 + (patch))
+#define LOWBIT_VERSION_NUMBER LOWBIT_MAKE_VERSION(LOWBIT_VERSION_MAJOR, LOWBIT_VERSION_MINOR, LOWBIT_VERSION_PATCH)
+
+/* Of the library: "0.1.0", and what LOWBIT_VERSION_NUMBER was when it was built. */
 LOWBIT_API const char* lowbit_version(void);
+LOWBIT_API int lowbit_version_number(void);
 
 /* ---- instruction sets ---------------------------------------------------------------------------------------- */
 
@@ -84,9 +97,10 @@ typedef struct lowbit_context {
   uint64_t opaque[8];
 } lowbit_context;
 
-/* options may be NULL: best ISA, calling thread only. */
+/* options may be NULL: best ISA, calling thread only. LOWBIT_UNAVAILABLE where this machine has no such ISA. */
 LOWBIT_API lowbit_status lowbit_context_init(lowbit_context* context, const lowbit_options* options,
                                              lowbit_error* error);
+/* NULL for what is no context. */
 LOWBIT_API const char* lowbit_context_isa(const lowbit_context* context);
 
 /* ---- number formats ------------------------------------------------------------------------------------------ */
@@ -111,6 +125,9 @@ typedef enum lowbit_type LOWBIT_IS_INT {
   LOWBIT_FLOAT6_E3M2FN = 15,
   LOWBIT_FLOAT4_E2M1FN = 16
 } lowbit_type;
+
+/* Bytes of an element, 0 for LOWBIT_NONE and numbers that are no type. */
+LOWBIT_API size_t lowbit_type_size(lowbit_type type);
 
 typedef int32_t lowbit_format;                           /* > 0 */
 #define LOWBIT_INT(bits) ((lowbit_format)(bits))         /* int1 … int8 */
@@ -143,22 +160,34 @@ typedef enum lowbit_format_kind LOWBIT_IS_INT {
   LOWBIT_KIND_TABLE = 2    /* x = table[code] * scale */
 } lowbit_format_kind;
 
+typedef enum lowbit_compute LOWBIT_IS_INT {
+  LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
+                                 integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
+  LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */
+  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: 15 bits, twice the products */
+} lowbit_compute;
+
 typedef struct lowbit_format_info {
   size_t struct_size;
   lowbit_format format;
   const char* name; /* "int4" */
   int bits;         /* of one code; below 8 codes are stored as a stream of bits, 16: two bytes each */
   lowbit_format_kind kind;
-  int qmin, qmax;         /* smallest and largest code of integers */
-  float max_value;        /* largest number that a code stands for */
-  int64_t group_size;     /* of block formats, else 0: the caller chooses */
-  lowbit_type scale_type; /* of block formats, else LOWBIT_NONE */
-  int has_global_scale;   /* the scales of groups are multiples of one float32 */
+  int qmin, qmax;                 /* smallest and largest code of integers */
+  float max_value;                /* largest number that a code stands for */
+  int64_t group_size;             /* of block formats, else 0: the caller chooses */
+  lowbit_type scale_type;         /* of block formats, else LOWBIT_NONE */
+  int has_global_scale;           /* the scales of groups are multiples of one float32 */
+  int has_int8;                   /* lowbit_matmul takes LOWBIT_COMPUTE_INT8 and LOWBIT_COMPUTE_INT8X2 for it */
+  lowbit_compute default_compute; /* what suits it: int8 where that multiplies its numbers as they are, else float32 */
 } lowbit_format_info;
 
 LOWBIT_API lowbit_status lowbit_format_by_name(const char* name, lowbit_format* format, lowbit_error* error);
 LOWBIT_API lowbit_status lowbit_format_describe(lowbit_format format, lowbit_format_info* info, lowbit_error* error);
 LOWBIT_API const char* lowbit_format_name(int index); /* NULL once index is past the last */
+/* Bytes of the codes of rows x row_length elements: each row begins on a byte, and codes of 16 bits take two. */
+LOWBIT_API lowbit_status lowbit_codes_size(lowbit_format format, int64_t rows, int64_t row_length, size_t* size,
+                                           lowbit_error* error);
 
 /* ---- bits ---------------------------------------------------------------------------------------------------- */
 
@@ -298,7 +327,7 @@ typedef struct lowbit_fake_quantize_args {
   const float* x;         /* rows x row_length, contiguous */
   const float* scale;     /* runs.params values, finite and not 0 */
   const void* zero_point; /* runs.params bytes, codes of the format; NULL: 0 */
-  float* out;             /* rows x row_length, contiguous, not x */
+  float* out;             /* rows x row_length, contiguous, shares no memory with x */
 } lowbit_fake_quantize_args;
 
 LOWBIT_API lowbit_status lowbit_fake_quantize(const lowbit_context* context, const lowbit_fake_quantize_args* args,
@@ -315,7 +344,7 @@ typedef struct lowbit_fake_quantize_gradient_args {
   const float* scale;
   const void* zero_point;
   int lsq_scale;          /* 1: grad_scale and grad_zero_point times 1 / sqrt(n * qmax), n a parameter's elements */
-  float* grad_x;          /* rows x row_length, contiguous, neither grad nor x */
+  float* grad_x;          /* rows x row_length, contiguous, shares no memory with grad and x */
   float* grad_scale;      /* runs.params values; NULL: not wanted */
   float* grad_zero_point; /* likewise */
 } lowbit_fake_quantize_gradient_args;
@@ -421,13 +450,6 @@ typedef enum lowbit_activation LOWBIT_IS_INT {
   LOWBIT_GELU_TANH = 3,
   LOWBIT_SILU = 4
 } lowbit_activation;
-
-typedef enum lowbit_compute LOWBIT_IS_INT {
-  LOWBIT_COMPUTE_INT8 = 0,    /* activations quantized to int8, exact integer sums within each group; for formats of
-                                 integers and of 4 bits (nf4 and fp4: numbers rounded, see docs/numerics.md) */
-  LOWBIT_COMPUTE_FLOAT32 = 1, /* weights decoded to float32 */
-  LOWBIT_COMPUTE_INT8X2 = 2   /* int8 with two terms for each activation, hi + lo / 254: 15 bits, twice the products */
-} lowbit_compute;
 
 /* out (m, n) = activation(x (m, k) @ W^T + bias) + residual */
 typedef struct lowbit_matmul_args {

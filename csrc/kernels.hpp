@@ -90,7 +90,8 @@ struct GemmBlock {
   int64_t segment_groups;  // groups whose sum is one segment (docs/numerics.md)
 
   // gemm_groups, gemv: per kernel group
-  const int32_t* sums;  // sum of a's codes: rows x groups
+  const int32_t* sums;  // rows x groups: with `zero`, sums of a's codes; else what sums of products start at, those
+                        // times -(what the product leaves in each code); gemm_codes: sums of a's codes
   ptrdiff_t sums_stride;
   const float* act_scale;  // rows x act groups; null: no activation scale inside the sum
   ptrdiff_t act_scale_stride;
@@ -99,10 +100,9 @@ struct GemmBlock {
   ptrdiff_t scale_stride;  // bytes from panel to panel
   int scale_half;          // 1: float16
   int64_t scale_ratio;     // kernel groups that share one weight scale
-  const uint8_t* zero;     // as load_zero reads them (kernels/codes-inl.hpp); null: every zero is zero_offset
+  const uint8_t* zero;     // as load_zero reads them (kernels/codes-inl.hpp); null: see sums
   ptrdiff_t zero_stride;
   int zero_bits;  // 1, 2, 4 or 8
-  int32_t zero_offset;
 
   void* c;
   ptrdiff_t ldc;
@@ -280,6 +280,7 @@ struct Kernels {
 
   // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
   int bytes_per_k;
+  int byte_bias;  // what products leave in a byte, which means p - 128: 128 where they take it as unsigned, else 0
   void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes
   void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
 

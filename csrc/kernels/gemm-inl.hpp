@@ -17,7 +17,7 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
 
   typename Tile::template Acc<MR, NV> acc;
   const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
-  acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, 0); }, -Tile::kBias);
+  acc.start([&](int r) LOWBIT_ALWAYS { return int32_t(uint32_t(sums.at(r, 0)) * uint32_t(-Tile::kBias)); });
   for (int64_t k = 0; k < g.last_group_k; k += Tile::kStep) {
     typename Tile::B codes[NV];
     LOWBIT_UNROLL
@@ -47,11 +47,6 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   // Packed codes come from memory: they are fetched 1 KB before their use, at a panel's end those of the panel that
   // follows the NV of this tile. (Bytes come from L2.)
   constexpr int kAhead = Layout::kStepBytes == 64 * Layout::kDwords ? 0 : 1024;
-  // What the tile leaves in each code, to be taken out as a multiple of sum(a): all of it by the start of the sum
-  // where every column has the same zero, else the rest by a product for each column.
-  const int32_t offset =
-      zeros ? (kBytes ? Tile::kBias : 0) : (kBytes ? Tile::kBias - 128 + g.zero_offset : g.zero_offset);
-
   const uint8_t* b[NV];
   const uint8_t* scale_of[NV];
   LOWBIT_UNROLL
@@ -80,7 +75,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
 
     for (int64_t group = first; group < end; ++group) {
       typename Tile::template Acc<MR, NV> acc;
-      acc.start([&](int r) LOWBIT_ALWAYS { return sums.at(r, group); }, -offset);
+      acc.start([&](int r) LOWBIT_ALWAYS { return zeros ? 0 : sums.at(r, group); });
       if (kAhead != 0 && group == last_ahead) {
         ahead += kOtherPanels * g.b_stride;
         scale_ahead += kOtherPanels * g.scale_stride;
@@ -121,7 +116,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
         Vec::I zero = Vec::iset(0);
         if (zeros) {
           zero = load_zero(g.zero + panel_of(vec + j) * g.zero_stride, g.zero_bits, scale_group, column);
-          if (kBytes) zero = Vec::isub(zero, Vec::iset(128));
+          if (kBytes) zero = Vec::isub(zero, Vec::iset(128 - Tile::kBias));
         }
         LOWBIT_UNROLL
         for (int r = 0; r < MR; ++r) {

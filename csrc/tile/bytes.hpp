@@ -21,13 +21,11 @@ struct ByteTile {
   struct Acc {
     Vec::I sum[MR][NV];
 
-    // a vector product: a scalar one has to move to a vector register afterwards
     template <class Start>
-    LOWBIT_INLINE void start(Start s, int32_t factor) {
-      const Vec::I f = Vec::iset(factor);
+    LOWBIT_INLINE void start(Start s) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const Vec::I first = Vec::imul(Vec::iset(s(r)), f);
+        const Vec::I first = Vec::iset(s(r));
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) sum[r][j] = first;
       }

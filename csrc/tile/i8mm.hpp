@@ -34,11 +34,11 @@ struct Tile {
     Vec::I left[kPairs][NV], right[kPairs][NV];
 
     template <class Start>
-    LOWBIT_INLINE void start(Start s, int32_t factor) {
+    LOWBIT_INLINE void start(Start s) {
       LOWBIT_UNROLL
       for (int p = 0; p < kPairs; ++p) {
-        const int32x2_t first = vmul_n_s32(vdup_n_s32(s(2 * p)), factor);
-        const int32x2_t second = 2 * p + 1 < MR ? vmul_n_s32(vdup_n_s32(s(2 * p + 1)), factor) : first;
+        const int32x2_t first = vdup_n_s32(s(2 * p));
+        const int32x2_t second = 2 * p + 1 < MR ? vdup_n_s32(s(2 * p + 1)) : first;
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) left[p][j] = right[p][j] = vcombine_s32(first, second);
       }

@@ -29,10 +29,10 @@ struct Tile {
     Vec::I left[MR][NV], right[MR][NV];
 
     template <class Start>
-    LOWBIT_INLINE void start(Start s, int32_t factor) {
+    LOWBIT_INLINE void start(Start s) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        const Vec::I first = vreinterpretq_s32_u64(vdupq_n_u64(uint32_t(s(r)) * uint32_t(factor)));
+        const Vec::I first = vreinterpretq_s32_u64(vdupq_n_u64(uint32_t(s(r))));
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) left[r][j] = right[r][j] = first;
       }

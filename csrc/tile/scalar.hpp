@@ -5,7 +5,7 @@
 //   kBytesPerK   bytes of a prepared activation: 1, or 2 where the ISA multiplies 16-bit pairs
 //   kStep        k values a step takes, 4 or 8
 //   kBias        what the dot product has left in a byte code p, which means p - 128: 128 if it multiplies p unsigned,
-//                0 if `prepare` makes it signed. The caller starts the sum at -kBias * sum(a).
+//                0 if `prepare` makes it signed. Sums start at -kBias * sum(a).
 #pragma once
 
 #include "../vec/scalar.hpp"
@@ -34,11 +34,11 @@ struct Tile {
   struct Acc {
     Vec::I sum[MR][NV];
 
-    // Every column of row r starts at s(r) * factor.
+    // Every column of row r starts at s(r).
     template <class Start>
-    LOWBIT_INLINE void start(Start s, int32_t factor) {
+    LOWBIT_INLINE void start(Start s) {
       for (int r = 0; r < MR; ++r) {
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::imul(Vec::iset(s(r)), Vec::iset(factor));
+        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s(r));
       }
     }
     // One step; a points at the step in row 0, rows are stride bytes apart.

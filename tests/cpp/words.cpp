@@ -29,7 +29,7 @@ template <int MR, int NV, bool kBytes>
 void dot_tile(int64_t steps, const int32_t* start, const uint8_t* codes, const uint8_t* a, ptrdiff_t stride,
               int32_t* out) {
   typename Tile::template Acc<MR, NV> acc;
-  acc.start([=](int r) { return start[r]; }, 1);
+  acc.start([=](int r) { return start[r]; });
   for (int64_t i = 0; i < steps; ++i) {
     typename Tile::B b[NV];
     for (int j = 0; j < NV; ++j) {

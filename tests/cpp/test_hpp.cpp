@@ -151,6 +151,35 @@ TEST(quantize_is_the_c_call) {
   }
 }
 
+// As for an embedding: the codes of a row begin lowbit_codes_size of one row behind those of the row before.
+TEST(rows_are_dequantized_alone) {
+  const lowbit::Context context;
+  const int64_t rows = 6, length = 37, group = 16, groups = 3;
+  const std::vector<float> x = numbers(size_t(rows * length));
+  for (const lowbit_format format : {LOWBIT_UINT(3), LOWBIT_INT(8), LOWBIT_FORMAT_BFLOAT16, LOWBIT_FORMAT_NF4}) {
+    const bool integer = lowbit::describe(format).kind == LOWBIT_KIND_INTEGER;
+    const lowbit::Quantized q =
+        lowbit::quantize(context, x.data(), rows, length, format, integer ? LOWBIT_ASYMMETRIC : LOWBIT_ABSMAX, group);
+    std::vector<float> all(x.size()), one(static_cast<size_t>(length));
+    lowbit::dequantize(context, q, all.data());
+    size_t row_bytes = 0;
+    lowbit::check([&](lowbit_error* e) { return lowbit_codes_size(format, 1, length, &row_bytes, e); });
+    for (const int64_t row : {5, 0, 3}) {
+      lowbit_dequantize_args args = lowbit::make<lowbit_dequantize_args>();
+      args.format = format;
+      args.runs = {1, length, group, 1, groups};
+      args.codes = q.codes.as<uint8_t>() + size_t(row) * row_bytes;
+      args.scale_type = LOWBIT_FLOAT32;
+      args.scale = q.scale.as<float>() + row * groups;
+      args.zero_type = q.zero_type;
+      args.zero_point = integer ? q.zero_point.as<uint8_t>() + row * groups : nullptr;
+      args.out = one.data();
+      lowbit::check([&](lowbit_error* e) { return lowbit_dequantize(context, &args, e); });
+      CHECK(same(one.data(), all.data() + row * length, 4 * one.size()));
+    }
+  }
+}
+
 TEST(symmetric_codes_have_a_zero_point_where_they_are_unsigned) {
   const lowbit::Context context;
   const std::vector<float> x = numbers(64);

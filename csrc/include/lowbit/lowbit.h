@@ -1,4 +1,4 @@
-/* lowbit: low-bit numeric kernels. The only public header.
+/* lowbit: low-bit numeric kernels. The C ABI; lowbit.hpp is a layer over it for C++17.
  *
  * SPDX-License-Identifier: Apache-2.0
  *

@@ -420,6 +420,7 @@ uint8_t* workspace(Call* c, size_t* size) {
   const size_t needed = *size;
   if (c->in->rarely() && *size > 0) --*size;
   uint8_t* at = c->memory->aligned(double(*size));
+  if (at) c->memory->last_is_workspace();
   return *size < needed && c->in->maybe() ? nullptr : at;
 }
 

@@ -127,18 +127,19 @@ lowbit_status check_runs(const lowbit_runs& runs, lowbit_error* error) {
 
 RunMap make_map(const lowbit_runs& r, bool rows_join) {
   const int64_t run = std::min(r.run, r.row_length), per_row = ceil_div(r.row_length, run);
+  const int64_t rows_per_param = std::min(r.rows_per_param, r.rows);  // which may be any: their product would overflow
   const int64_t elements = r.rows * r.row_length;
   if (rows_join) {
     if (r.params == 1) return {1, elements, elements, 1, 1, 1};
     if (per_row == 1) {
-      const int64_t joined = std::min(r.rows_per_param, r.rows) * r.row_length;
+      const int64_t joined = rows_per_param * r.row_length;
       return {1, elements, joined, ceil_div(elements, joined), 1, r.params};
     }
-    if (r.rows_per_param == 1 && r.row_length % run == 0) {
+    if (rows_per_param == 1 && r.row_length % run == 0) {
       return {1, elements, run, r.rows * per_row, 1, r.params};
     }
   }
-  return {r.rows, r.row_length, run, per_row, r.rows_per_param, r.params};
+  return {r.rows, r.row_length, run, per_row, rows_per_param, r.params};
 }
 
 void find_ranges(const Context& context, const RunMap& map, const float* x, float* minimum, float* maximum) {

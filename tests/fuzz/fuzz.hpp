@@ -130,11 +130,15 @@ class Memory {
     return static_cast<const T*>(to);
   }
 
+  // The array that was made last is a workspace, which a call may use as it likes.
+  void last_is_workspace() {
+    if (!blocks_.empty()) blocks_.back().is_output = false;
+  }
   // Of all arrays: on failure nothing has been written.
   uint64_t hash() const {
     uint64_t h = 0;
     for (const Block& block : blocks_) {
-      for (size_t i = 0; i < block.size; ++i) h = (h ^ block.data[i]) * 0x100000001b3u;
+      for (size_t i = 0; block.is_output && i < block.size; ++i) h = (h ^ block.data[i]) * 0x100000001b3u;
     }
     return h;
   }
@@ -183,6 +187,7 @@ class Memory {
   struct Block {
     uint8_t* data;
     size_t size;
+    bool is_output;
   };
 
   void* place(double bytes, size_t offset) {
@@ -192,7 +197,7 @@ class Memory {
   void* allocate(size_t size) {
     void* block = nullptr;
     REQUIRE(posix_memalign(&block, 64, size) == 0);
-    blocks_.push_back({static_cast<uint8_t*>(block), size});
+    blocks_.push_back({static_cast<uint8_t*>(block), size, true});
     std::memset(block, 0, size);
     return block;
   }

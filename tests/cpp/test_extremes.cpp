@@ -1,5 +1,7 @@
-// Matrices without elements may have any number of rows: K = 0 and n = 2^45 take a header. Nothing loops over them.
-#include <cstring>
+// Numbers at the ends of their types, where nothing may overflow or take for ever. Matrices without elements may have
+// any number of rows: K = 0 and n = 2^45 take a header.
+#include <climits>
+#include <cstdint>
 
 #include "lowbit/lowbit.h"
 #include "test.hpp"
@@ -67,4 +69,30 @@ TEST(products_without_results_are_done_at_once) {
     args.workspace = workspace;
     CHECK_EQ(lowbit_matmul_int(&c, &args, &error), LOWBIT_OK);
   }
+}
+
+TEST(an_index_may_be_any_int) {
+  for (const int index : {INT_MIN, -1, INT_MAX}) {
+    CHECK(lowbit_available_isa(index) == nullptr);
+    CHECK(lowbit_built_isa(index) == nullptr);
+    CHECK(lowbit_format_name(index) == nullptr);
+  }
+}
+
+// As many threads and rows for each parameter as their types hold: multiples of both were taken.
+TEST(threads_and_rows_for_each_parameter_may_be_any_number) {
+  lowbit_options options = {};
+  options.struct_size = sizeof options;
+  options.parallel_for = [](void*, int64_t n, int, lowbit_task task, void* arg) { task(arg, 0, n, 0); };
+  options.max_threads = INT_MAX;
+  lowbit_context c;
+  CHECK_EQ(lowbit_context_init(&c, &options, nullptr), LOWBIT_OK);
+  const float x[] = {1, 2, 3, 4, -5, 6};
+  float low[3], high[3], mean[3];
+  const lowbit_runs runs = {2, 3, 1, INT64_MAX, 3};
+  CHECK_EQ(lowbit_range(&c, &runs, x, low, high, nullptr), LOWBIT_OK);
+  CHECK_EQ(low[1], -5.0f);
+  CHECK_EQ(high[2], 6.0f);
+  CHECK_EQ(lowbit_absmean(&c, &runs, x, mean, nullptr), LOWBIT_OK);
+  CHECK_EQ(mean[0], 2.5f);
 }

@@ -1,5 +1,6 @@
 #include "dispatch.hpp"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -203,8 +204,14 @@ void describe(char* text, size_t size) { append(text, size, "a CPU for which low
 
 uint32_t detected_levels() {
 #if defined(LOWBIT_X86) || defined(LOWBIT_ARM64)
-  static const uint32_t detected = levels(read_words());
-  return detected;
+  constexpr uint32_t kKnown = 1u << 31;
+  static std::atomic<uint32_t> detected{0};  // not a guarded static, which would need the C++ runtime
+  uint32_t found = detected.load(std::memory_order_relaxed);
+  if (!found) {
+    found = levels(read_words()) | kKnown;
+    detected.store(found, std::memory_order_relaxed);  // the same, whoever is first
+  }
+  return found & ~kKnown;
 #else
   return 0;
 #endif

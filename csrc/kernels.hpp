@@ -71,6 +71,10 @@ struct ParamRule {
 // Weights are stored in panels of kPanel columns (rows of W), K in dwords of four: docs/architecture.md has the table.
 constexpr int kPanel = 16;
 
+// Bytes that stand for codes of at most 5 bits, less a zero point of as many, mean p - kSmallBias where Kernels has a
+// product for small codes. Others mean p - 128.
+constexpr int kSmallBias = 31;
+
 // One block of a matrix product: `rows` prepared activation rows x `panels` panels of weights, all of K.
 // c is rows x (panels * kPanel), its rows ldc elements apart.
 struct GemmBlock {
@@ -83,6 +87,7 @@ struct GemmBlock {
   const uint8_t* b;    // codes of the first panel: packed (`bits`), or one byte each as unpack_panel writes them
   ptrdiff_t b_stride;  // bytes from panel to panel
   int bits;
+  int small;             // 1: integers of at most Kernels::small_bits, unpacked with kSmallBias or packed
   const uint8_t* table;  // gemv_groups: the bytes that 4-bit codes stand for, 16 of them four times; null: integers
 
   // K: `groups` kernel groups of group_k (the last: last_group_k), padded to whole steps; padding codes meet a = 0.
@@ -136,6 +141,7 @@ struct PanelBlock {
   ptrdiff_t zero_stride;
   int zero_bits;
   int32_t zero_offset;
+  int32_t bias;            // unpack_panel: what is added to code - zero, 128 or kSmallBias
   int64_t k_begin, k_end;  // decode_panel: which k, counted without padding
   int64_t group_size;      // decode_panel: k in a group, without padding
 };
@@ -144,6 +150,7 @@ struct PrepareRow {
   int64_t k;
   int64_t group, group_padded;  // kernel groups: k values, and with padding to whole steps
   int64_t step;                 // of the code layout; the last group is padded to it
+  int bytes_per_k;              // of the row: Kernels::bytes_per_k, or 1 for small codes
   int64_t act_group;            // prepare_float: k values that share a scale
   int term;                     // prepare_float: 0: the codes; 1: what they leave of x, in steps of scale / 254
   uint8_t* a;                   // out: the prepared row
@@ -278,13 +285,14 @@ struct Kernels {
   void (*stream)(void* to, const void* from, int64_t lines);
   void (*stream_fence)();
 
-  // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k.
+  // Activations into the rows that gemm reads: bytes_per_k bytes for each (padded) k, with small codes 1.
   int bytes_per_k;
-  int byte_bias;  // what products leave in a byte, which means p - 128: 128 where they take it as unsigned, else 0
+  int small_bits;  // integer codes of at most so many bits have products of their own (GemmBlock::small)
+  int byte_bias;   // what products leave in a byte, which means p - 128: 128 where they take it as unsigned, else 0
   void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes
   void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
 
-  // c int32 = sum of a * (b - 128), bytes, K as one group.
+  // c int32 = sum of a * (b - 128), or of a * (b - kSmallBias) if small; bytes, K as one group.
   void (*gemm_codes)(const GemmBlock& block);
   // c float = docs/numerics.md, compute int8, steps 1..3; b is bytes from unpack_panel (or an 8-bit layout).
   void (*gemm_groups)(const GemmBlock& block);
@@ -295,7 +303,7 @@ struct Kernels {
   // The same from packed codes of at most 4 bits (b of the product is not used); made for few rows.
   void (*gemv_float)(const PanelBlock& codes, const FloatBlock& product);
 
-  // bytes = code - zero + 128 (1..7 bits), for gemm_groups with zero null and gemm_codes.
+  // bytes = code - zero + bias (1..7 bits), for gemm_groups with zero null and gemm_codes.
   void (*unpack_panel)(const PanelBlock& block, uint8_t* out, ptrdiff_t out_stride);
   void (*decode_panel)(const PanelBlock& block, float* out);
 

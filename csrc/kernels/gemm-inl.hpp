@@ -9,7 +9,7 @@
 
 #include "../isa/begin.hpp"
 
-template <int MR, int NV>
+template <class Tile, int MR, int NV>
 void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const uint8_t* b[NV];
   for (int j = 0; j < NV; ++j) b[j] = g.b + panel_of(vec + j) * g.b_stride + 4 * column_of(vec + j);
@@ -39,7 +39,7 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
 }
 
 // Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel. kZeros: columns may have zero points.
-template <class Layout, bool kActScale, bool kZeros, int MR, int NV>
+template <class Tile, class Layout, bool kActScale, bool kZeros, int MR, int NV>
 void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const bool zeros = kZeros && g.zero;
   const Layout layout(g.table);
@@ -135,33 +135,63 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   }
 }
 
+// Tile: the ISA's, or its Tile::Small.
+template <class Tile>
 struct CodesBody {
   template <int MR, int NV>
   static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
-    codes_tile<MR, NV>(g, row, vec);
+    codes_tile<Tile, MR, NV>(g, row, vec);
   }
 };
 
-template <class Layout, bool kActScale, bool kZeros = true>
+template <class Tile, class Layout, bool kActScale, bool kZeros>
 struct GroupsBody {
   template <int MR, int NV>
   static LOWBIT_INLINE void tile(const GemmBlock& g, int64_t row, int64_t vec) {
-    groups_tile<Layout, kActScale, kZeros, MR, NV>(g, row, vec);
+    groups_tile<Tile, Layout, kActScale, kZeros, MR, NV>(g, row, vec);
   }
 };
 
-void gemm_codes(const GemmBlock& g) { each_tile<CodesBody, Tile::kCodesRows, Tile::kCodesVecs>(g); }
+// The tile for small codes, or the ISA's.
+template <bool kSmall, class T = Tile>
+struct Chosen {
+  using type = T;
+};
+template <class T>
+struct Chosen<true, T> {
+  using type = typename T::Small;
+};
+
+// Calls fn with the Chosen tile for a block's codes.
+template <class Fn>
+LOWBIT_INLINE void with_tile(bool small, Fn fn) {
+  constexpr bool kHasSmall = Tile::kSmallBits > 0;
+  if (kHasSmall && small) return fn(Chosen<kHasSmall>());
+  fn(Chosen<false>());
+}
+
+void gemm_codes(const GemmBlock& g) {
+  with_tile(g.small, [&](auto type) LOWBIT_ALWAYS {
+    using T = typename decltype(type)::type;
+    each_tile<CodesBody<T>, T::kCodesRows, T::kCodesVecs>(g);
+  });
+}
 
 template <bool kActScale>
 void gemm_bytes(const GemmBlock& g) {
-  if (g.zero) return each_tile<GroupsBody<Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
-  each_tile<GroupsBody<Codes<8>, kActScale, false>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  if (g.zero) {
+    return each_tile<GroupsBody<Tile, Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+  }
+  with_tile(g.small, [&](auto type) LOWBIT_ALWAYS {
+    using T = typename decltype(type)::type;
+    each_tile<GroupsBody<T, Codes<8>, kActScale, false>, T::kGroupsRows, T::kGroupsVecs>(g);
+  });
 }
 
 void gemm_groups(const GemmBlock& g) { g.act_scale ? gemm_bytes<true>(g) : gemm_bytes<false>(g); }
 
 // One row keeps more columns in flight, so that its few sums do not wait for each other.
-template <class Layout>
+template <class T, class Layout>
 void gemv_codes(const GemmBlock& g) {
   const float one = 1.0f;  // scale * 1 is scale: one body serves both
   GemmBlock block = g;
@@ -170,16 +200,16 @@ void gemv_codes(const GemmBlock& g) {
     block.act_scale_stride = 0;
     block.act_ratio = g.groups + 1;
   }
-  if (block.rows == 1) {
-    each_tile<GroupsBody<Layout, true>, 1, Tile::kGemvVecs>(block);
-  } else {
-    each_tile<GroupsBody<Layout, true>, Tile::kGemvRows, Tile::kGroupsVecs>(block);
-  }
+  using Body = GroupsBody<T, Layout, true, true>;
+  if (block.rows == 1) return each_tile<Body, 1, T::kGemvVecs>(block);
+  each_tile<Body, T::kGemvRows, T::kGroupsVecs>(block);
 }
 
 void gemv_groups(const GemmBlock& g) {
-  if (g.table) return gemv_codes<TableCodes>(g);
-  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS { gemv_codes<Codes<bits.value>>(g); });
+  if (g.table) return gemv_codes<Tile, TableCodes>(g);
+  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS {
+    gemv_codes<typename Chosen<(bits.value <= Tile::kSmallBits)>::type, Codes<bits.value>>(g);
+  });
 }
 
 #include "../isa/end.hpp"

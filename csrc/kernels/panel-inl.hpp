@@ -17,10 +17,10 @@ void unpack_codes(const PanelBlock& p, uint8_t* out, ptrdiff_t out_stride) {
       const uint8_t* b = p.b + panel * p.b_stride + 4 * column;
       uint8_t* to = out + panel * out_stride + 4 * column;
       for (int64_t group = 0; group < p.groups; ++group) {
-        // code - zero + 128 in every byte
+        // code - zero + bias in every byte
         Vec::I zero = Vec::iset(p.zero_offset);
         if (p.zero) zero = load_zero(p.zero + panel * p.zero_stride, p.zero_bits, group, column);
-        zero = Vec::isub(zero, Vec::iset(128));
+        zero = Vec::isub(zero, Vec::iset(p.bias));
         zero = Vec::imul(Vec::iand(zero, Vec::iset(255)), Vec::iset(0x01010101));
         const int64_t k_end = group + 1 < p.groups ? p.group_k : p.last_group_k;
         for (int64_t k = 0; k < k_end; k += Layout::kStep) {

@@ -42,6 +42,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::stream,
     LOWBIT_ISA::stream_fence,
     LOWBIT_ISA::Tile::kBytesPerK,
+    LOWBIT_ISA::Tile::kSmallBits,
     LOWBIT_ISA::Tile::kBias,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,

@@ -158,6 +158,8 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   bool one = false;  // the whole sum is one integer
   p->float_zeros = l.float_zeros() && !o.integer_result;
   if (l.has_scale) choose_scales(l, is_float, p);
+  p->small = l.format->is_integer() && l.bits <= context.kernels->small_bits;
+  p->bytes_per_k = p->small ? 1 : context.kernels->bytes_per_k;
   if (is_float) {
     p->path = Path::kFloat;
     p->float_gemv = l.bits <= 4 && o.m <= kFloatGemvRows;
@@ -204,7 +206,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     return at;
   };
   // A line more than a power of two: a tile's rows at the same k would share one cache set, 12 rows in 8 ways.
-  p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * context.kernels->bytes_per_k, 64) + 64;
+  p->a_stride = round_up(is_float ? l.k * 4 : l.padded_k * p->bytes_per_k, 64) + 64;
   int64_t a_bytes = 0;
   if (!multiply(&a_bytes, rows, p->a_stride + (2 * p->groups + p->act_groups) * 4) || a_bytes > (int64_t{1} << 46)) {
     return fail_too_many(o.m, l.k, error);

@@ -20,6 +20,8 @@ struct Plan {
   bool float_gemv;       // kFloat: codes are decoded on the way
   bool unpack;           // the codes of a column block become bytes first
   bool ones;             // a row of ones behind x gives the sums of W's columns
+  bool small;            // codes for the kernels' product of small codes
+  int bytes_per_k;       // of prepared rows
   int terms;             // prepared rows for each row of x: 2 with compute int8x2, the second term after the first
   bool float_zeros;      // zero points that are floats: a small product of their own subtracts them
   ScaleType scale_type;  // of the weights, times what the integers have been multiplied by

@@ -46,10 +46,15 @@ void start_sums(const Product& p, int64_t row) {
   const Layout& l = p.layout;
   if (p.plan.path != Path::kGroups && p.plan.path != Path::kGemv) return;
   if (l.whole_zeros() && !p.plan.unpack) return;
-  const bool integer = l.format->is_integer();
-  const bool bytes = p.plan.unpack || l.bits == 8 || !integer;
-  const int32_t zero = p.plan.unpack || !integer ? 128 : l.code_zero();
-  const int32_t left = bytes ? p.context.kernels->byte_bias - 128 + zero : zero;
+  const int32_t byte_bias = p.context.kernels->byte_bias;
+  int32_t left = l.code_zero();  // packed codes
+  if (p.plan.unpack) {
+    left = p.plan.small ? kSmallBias : byte_bias;
+  } else if (!l.format->is_integer()) {
+    left = byte_bias;
+  } else if (l.bits == 8) {
+    left += byte_bias - 128;
+  }
   int32_t* const sums = sums_row(p, row);
   for (int64_t g = 0; g < p.plan.groups; ++g) sums[g] *= -left;
 }
@@ -96,6 +101,7 @@ void prepare_task(const Product& p, int64_t task, uint8_t* slice) {
     to.group_padded = plan.group_k;
     to.step = p.layout.step;
     to.act_group = plan.act_group;
+    to.bytes_per_k = plan.bytes_per_k;
     to.a = prepared_row(p, row);
     to.sums = sums_row(p, row);
     if (x_row == plan.m) {  // the row of ones
@@ -108,7 +114,7 @@ void prepare_task(const Product& p, int64_t task, uint8_t* slice) {
         to.group = to.group_padded = 256;
         to.sums = &ignored;
         kernels.prepare_codes(reinterpret_cast<const uint8_t*>(ones), 0, to);
-        to.a += 256 * kernels.bytes_per_k;
+        to.a += 256 * plan.bytes_per_k;
       }
       *sums_row(p, row) = int32_t(uint32_t(plan.k));
     } else if (p.x_type != LOWBIT_INT8 && p.x_type != LOWBIT_UINT8) {
@@ -209,6 +215,7 @@ PanelBlock panel_block(const Product& p, const Columns& c, uint8_t* slice) {
   block.zero_stride = l.zero_stride;
   block.zero_bits = l.zero_bits;
   block.zero_offset = l.code_zero();
+  block.bias = p.plan.small ? kSmallBias : 128;
   if (!l.format->is_integer() && p.plan.path != Path::kFloat) {
     block.table = p.table;
     block.zero_offset = 128;
@@ -226,6 +233,7 @@ GemmBlock gemm_block(const Product& p, const Columns& c, const PanelBlock& b, ui
   g.b = b.b;
   g.b_stride = b.b_stride;
   g.bits = b.bits;
+  g.small = p.plan.small;
   g.table = b.table;
   g.groups = plan.groups;
   g.group_k = plan.group_k;
@@ -252,7 +260,7 @@ GemmBlock gemm_block(const Product& p, const Columns& c, const PanelBlock& b, ui
     g.b_stride = stride;
     g.bits = 8;
     g.table = nullptr;
-    g.zero = nullptr;  // bytes are code - zero + 128
+    g.zero = nullptr;  // bytes are code - zero + bias
   }
   return g;
 }
@@ -261,7 +269,7 @@ void set_rows(const Product& p, const Columns& c, int64_t row, int64_t rows, Gem
   static const int32_t kNoSum = 0;
   const int64_t group = groups_begin(p, c.segment);
   g->rows = rows;
-  g->a = prepared_row(p, row) + padded_begin(p, c.segment) * p.context.kernels->bytes_per_k;
+  g->a = prepared_row(p, row) + padded_begin(p, c.segment) * p.plan.bytes_per_k;
   g->sums = sums_row(p, row) + group;
   // integers of a part: the first takes off what codes are biased by
   if (p.plan.path == Path::kCodes && c.segment > 0) {

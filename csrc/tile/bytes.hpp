@@ -6,7 +6,7 @@
 
 template <class Words>
 struct ByteTile {
-  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128;
+  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128, kSmallBits = 0;
 
   using B = Vec::I;
 

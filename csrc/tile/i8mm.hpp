@@ -6,7 +6,7 @@
 #include "../isa/begin.hpp"
 
 struct Tile {
-  static constexpr int kBytesPerK = 1, kStep = 8, kBias = 0;
+  static constexpr int kBytesPerK = 1, kStep = 8, kBias = 0, kSmallBits = 0;
   static constexpr int kCodesRows = 12, kCodesVecs = 2;   // 24 sums + 4 codes + 1 activation
   static constexpr int kGroupsRows = 4, kGroupsVecs = 2;  // 8 + 8 float sums + 4 + 1
   static constexpr int kFloatRows = 6, kFloatVecs = 4;    // 24 sums + 4 + 1

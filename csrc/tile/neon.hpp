@@ -7,7 +7,7 @@
 #include "../isa/begin.hpp"
 
 struct Tile {
-  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 0;
+  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 0, kSmallBits = 0;
   static constexpr int kCodesRows = 6, kCodesVecs = 2;    // 24 sums + 2 codes + 1 activation + 2 products
   static constexpr int kGroupsRows = 4, kGroupsVecs = 2;  // 16 + 8 float sums + 2 + 1 + 2
   static constexpr int kFloatRows = 6, kFloatVecs = 4;    // 24 sums + 4 + 1

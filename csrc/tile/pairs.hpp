@@ -10,7 +10,7 @@
 
 template <class Words>
 struct PairTile {
-  static constexpr int kBytesPerK = 2, kStep = 4, kBias = 128;
+  static constexpr int kBytesPerK = 2, kStep = 4, kBias = 128, kSmallBits = 5;
 
   struct B {
     Vec::I even, odd;

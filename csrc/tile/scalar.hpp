@@ -6,6 +6,9 @@
 //   kStep        k values a step takes, 4 or 8
 //   kBias        what the dot product has left in a byte code p, which means p - 128: 128 if it multiplies p unsigned,
 //                0 if `prepare` makes it signed. Sums start at -kBias * sum(a).
+//   kSmallBits   integer codes of at most so many bits have a tile of their own, Tile::Small, whose activations are
+//   bytes
+//                and whose kBias is kSmallBias; 0: there is none
 #pragma once
 
 #include "../vec/scalar.hpp"
@@ -13,7 +16,7 @@
 #include "../isa/begin.hpp"
 
 struct Tile {
-  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128;
+  static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128, kSmallBits = 0;
   static constexpr int kCodesRows = 2, kCodesVecs = 1;    // rows x vectors of columns in registers: one group,
   static constexpr int kGroupsRows = 2, kGroupsVecs = 1;  // groups (as many float sums beside them),
   static constexpr int kFloatRows = 2, kFloatVecs = 1;    // float weights,

@@ -8,6 +8,7 @@ y = lowbit.matmul(x, w)                               # x: (..., K); y: (..., N)
 from . import onnx
 from ._bits import pack_bits, unpack_bits
 from ._cast import cast
+from ._folders import get_cmake_dir, get_include, get_lib_dir, get_pkgconfig_dir
 from ._grouped import matmul_grouped
 from ._matmul import matmul, matmul_int
 from ._quantize import dequantize, quantize
@@ -51,7 +52,11 @@ __all__ = [
     "dequantize",
     "fake_quantize",
     "fake_quantize_gradient",
+    "get_cmake_dir",
+    "get_include",
+    "get_lib_dir",
     "get_num_threads",
+    "get_pkgconfig_dir",
     "matmul",
     "matmul_grouped",
     "matmul_int",

@@ -115,6 +115,9 @@ def pack_weights(
     zero_point: _Array | None,
     transposed: bool = False,
 ) -> npt.NDArray[np.uint8]: ...
+def load_packed(
+    data: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.uint8], int, int, int, int, int, float, int]: ...
 def unpack_weights(
     context: Context,
     packed: npt.NDArray[np.uint8],

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._checks import CODE_TYPES, MAX_SIDE, Array, contiguous, typed
-from ._formats import TYPES, Format, find_format, raw
+from ._formats import FORMATS, TYPES, Format, find_format, raw
 from ._layout import Layout
 from ._runtime import context
 from .arrays import QuantizedArray, codes_shape, stored_zero_point
@@ -112,6 +112,37 @@ class PackedWeights:
     def nbytes(self) -> int:
         """Bytes of the packed form."""
         return self._data.nbytes
+
+    def tobytes(self) -> bytes:
+        """The packed form, to be kept in a file: it says itself what it is, in which layout and version."""
+        return self._data.tobytes()
+
+    @classmethod
+    def frombytes(cls, data: bytes | bytearray | memoryview | Array) -> PackedWeights:
+        """Weights from what ``tobytes``, or C's ``lowbit_pack_weights``, made: a copy; nothing is packed again.
+
+        Scales come back as they were packed: one for each row or group, quantized ones as float32.
+
+        Args:
+            data: bytes, or anything contiguous with the buffer protocol; what follows the weights is not looked at.
+
+        Raises:
+            TypeError: data has no buffer.
+            ValueError: it does not begin with packed weights of this layout and version, or is too short for them.
+        """
+        w = cls.__new__(cls)
+        w._data, id, n, k, group, scale_type, global_scale, zero_type = _core.load_packed(np.frombuffer(data, np.uint8))
+        w._format = next(format for format in FORMATS.values() if format.id == id)
+        dtypes = {number: dtype for dtype, number in TYPES.items()}
+        w.scale_dtype = dtypes.get(scale_type)
+        w._zero_dtype = None if zero_type == 0 else dtypes.get(zero_type, w._format.dtype)
+        w._global_scale = np.float32(global_scale) if global_scale else None
+        w.group_size = group or w._format.group_size
+        per_row = 0 if w.group_size is None and w.scale_dtype is not None else None
+        w._layout = Layout((n, k), per_row, w.group_size)
+        w._params = None
+        w.shape, w.format = (k, n), w._format.name
+        return w
 
     def unpack(self) -> QuantizedArray | Array:
         """What was packed, exactly: a QuantizedArray of shape (N, K), or a plain int8 or uint8 array of that shape."""

@@ -11,6 +11,7 @@
 namespace {
 
 struct Shape {
+  const TileWords* tile;
   int rows, vecs;
   bool bytes;
   int64_t steps;
@@ -21,9 +22,10 @@ int64_t first_sum(int r) { return r % 2 ? -1000 * r : 1000 * r; }
 
 // Fills codes and activations from fn(k, column or row), multiplies, and compares with 64-bit sums.
 template <class Code, class Activation>
-void check_dot(const Words& w, const Shape& shape, Code code, Activation activation) {
+void check_dot(const Words& words, const Shape& shape, Code code, Activation activation) {
+  const TileWords& w = *shape.tile;
   const int64_t k = shape.steps * w.step;
-  const int columns = shape.vecs * w.lanes;
+  const int columns = shape.vecs * words.lanes;
 
   std::vector<uint8_t> codes(static_cast<std::size_t>(k * columns));
   for (int64_t i = 0; i < k; ++i) {
@@ -54,11 +56,12 @@ void check_dot(const Words& w, const Shape& shape, Code code, Activation activat
   for (int r = 0; r < shape.rows; ++r) {
     for (int c = 0; c < columns; ++c) {
       int64_t expected = first_sum(r);
-      for (int64_t i = 0; i < k; ++i) expected += (code(i, c) - (shape.bytes ? 128 : 0)) * int64_t{activation(i, r)};
+      for (int64_t i = 0; i < k; ++i)
+        expected += (code(i, c) - (shape.bytes ? w.byte_zero : 0)) * int64_t{activation(i, r)};
       const int32_t got = out[static_cast<std::size_t>(r * columns + c)];
       if (got != static_cast<int32_t>(static_cast<uint32_t>(expected))) {
         test::failed(__FILE__, __LINE__,
-                     std::string(w.name) + " " + test::show(shape.rows) + "x" + test::show(shape.vecs) +
+                     std::string(words.name) + " " + test::show(shape.rows) + "x" + test::show(shape.vecs) +
                          (shape.bytes ? " bytes" : "") + ", row " + test::show(r) + ", column " + test::show(c) + ": " +
                          test::show(got) + ", expected " + test::show(expected));
       }
@@ -67,23 +70,33 @@ void check_dot(const Words& w, const Shape& shape, Code code, Activation activat
 }
 
 template <class Fn>
-void each_shape(int64_t steps, Fn fn) {
+void each_tile(Fn fn) {
   for (const Words* words : available_words()) {
-    for (int rows = 1; rows <= words->most_rows; ++rows) {
-      for (int vecs = 1; vecs <= words->most_vecs; ++vecs) {
-        for (const bool bytes : {false, true}) fn(*words, Shape{rows, vecs, bytes, steps});
-      }
+    for (const TileWords* tile : {&words->tile, &words->small}) {
+      if (tile->step > 0) fn(*words, *tile);
     }
   }
 }
+
+template <class Fn>
+void each_shape(int64_t steps, Fn fn) {
+  each_tile([&](const Words& words, const TileWords& tile) {
+    for (int rows = 1; rows <= tile.most_rows; ++rows) {
+      for (int vecs = 1; vecs <= tile.most_vecs; ++vecs) {
+        for (const bool bytes : {false, true}) fn(words, Shape{&tile, rows, vecs, bytes, steps});
+      }
+    }
+  });
+}
+
+int most(const Shape& shape) { return shape.bytes ? shape.tile->most_byte : shape.tile->most_code; }
 
 }  // namespace
 
 // Every extreme code with every extreme activation, the same throughout: the largest sums there are.
 TEST(tile_extremes) {
   each_shape(5, [](const Words& w, const Shape& shape) {
-    for (const int code : {0, 1, 127, 128, 255}) {
-      if (!shape.bytes && code > 127) continue;
+    for (const int code : {0, 1, most(shape) / 2, most(shape) / 2 + 1, most(shape)}) {
       for (const int activation : {-128, -127, -1, 0, 127}) {
         check_dot(
             w, shape, [&](int64_t, int) { return static_cast<uint8_t>(code); },
@@ -95,17 +108,16 @@ TEST(tile_extremes) {
 
 // One code and one activation that are not zero: which lane, which byte, which row.
 TEST(tile_places) {
-  for (const Words* words : available_words()) {
-    const Words& w = *words;
-    const Shape shape = {w.most_rows, w.most_vecs, false, 2};
-    for (int64_t k = 0; k < 2 * w.step; ++k) {
+  each_tile([](const Words& words, const TileWords& tile) {
+    const Shape shape = {&tile, tile.most_rows, tile.most_vecs, false, 2};
+    for (int64_t k = 0; k < 2 * tile.step; ++k) {
       for (int row = 0; row < shape.rows; ++row) {
         check_dot(
-            w, shape, [&](int64_t i, int c) { return static_cast<uint8_t>(i == k ? c + 1 : 0); },
+            words, shape, [&](int64_t i, int c) { return static_cast<uint8_t>(i == k ? c % tile.most_code + 1 : 0); },
             [&](int64_t i, int r) { return static_cast<int8_t>(i == k && r == row ? 3 : 0); });
       }
     }
-  }
+  });
 }
 
 TEST(tile_random) {
@@ -117,7 +129,7 @@ TEST(tile_random) {
         return static_cast<int>(h * 0xbf58476d1ce4e5b9u >> 56);
       };
       check_dot(
-          w, shape, [&](int64_t i, int c) { return static_cast<uint8_t>(mixed(i, c) & (shape.bytes ? 255 : 127)); },
+          w, shape, [&](int64_t i, int c) { return static_cast<uint8_t>(mixed(i, c) % (most(shape) + 1)); },
           [&](int64_t i, int r) { return static_cast<int8_t>(mixed(i, r + 32)); });
     });
   }
@@ -128,7 +140,7 @@ TEST(tile_longest_sums) {
   for (const Words* words : available_words()) {
     for (const int64_t k : {131064, 131072}) {
       check_dot(
-          *words, {1, 1, true, k / words->step}, [](int64_t, int) { return uint8_t{0}; },
+          *words, {&words->tile, 1, 1, true, k / words->tile.step}, [](int64_t, int) { return uint8_t{0}; },
           [](int64_t, int) { return int8_t{-128}; });
     }
   }

@@ -22,10 +22,7 @@
 #include "isa/begin.hpp"
 
 constexpr int greatest(int a, int b) { return a > b ? a : b; }
-constexpr int kMostRows = greatest(greatest(Tile::kCodesRows, Tile::kGroupsRows), Tile::kGemvRows);
-constexpr int kMostVecs = greatest(greatest(Tile::kCodesVecs, Tile::kGroupsVecs), Tile::kGemvVecs);
-
-template <int MR, int NV, bool kBytes>
+template <class Tile, int MR, int NV, bool kBytes>
 void dot_tile(int64_t steps, const int32_t* start, const uint8_t* codes, const uint8_t* a, ptrdiff_t stride,
               int32_t* out) {
   typename Tile::template Acc<MR, NV> acc;
@@ -46,16 +43,37 @@ void dot_tile(int64_t steps, const int32_t* start, const uint8_t* codes, const u
   }
 }
 
-template <int MR, int NV>
+template <class Tile, int MR, int NV>
 void dot(int rows, int vecs, bool bytes, int64_t steps, const int32_t* start, const uint8_t* codes, const uint8_t* a,
          ptrdiff_t stride, int32_t* out) {
   if constexpr (MR > 1) {
-    if (rows < MR) return dot<MR - 1, NV>(rows, vecs, bytes, steps, start, codes, a, stride, out);
+    if (rows < MR) return dot<Tile, MR - 1, NV>(rows, vecs, bytes, steps, start, codes, a, stride, out);
   }
   if constexpr (NV > 1) {
-    if (vecs < NV) return dot<MR, NV - 1>(rows, vecs, bytes, steps, start, codes, a, stride, out);
+    if (vecs < NV) return dot<Tile, MR, NV - 1>(rows, vecs, bytes, steps, start, codes, a, stride, out);
   }
-  (bytes ? dot_tile<MR, NV, true> : dot_tile<MR, NV, false>)(steps, start, codes, a, stride, out);
+  (bytes ? dot_tile<Tile, MR, NV, true> : dot_tile<Tile, MR, NV, false>)(steps, start, codes, a, stride, out);
+}
+
+template <class Tile>
+constexpr TileWords tile_words(int most_byte, int most_code, int byte_zero,
+                               void (*widen)(const int8_t* a, int64_t k, uint8_t* out)) {
+  constexpr int rows = greatest(greatest(Tile::kCodesRows, Tile::kGroupsRows), Tile::kGemvRows);
+  constexpr int vecs = greatest(greatest(Tile::kCodesVecs, Tile::kGroupsVecs), Tile::kGemvVecs);
+  return {Tile::kBytesPerK, Tile::kStep, Tile::kBias, most_byte, most_code,
+          byte_zero,        rows,        vecs,        widen,     dot<Tile, rows, vecs>};
+}
+
+template <class Tile>
+constexpr TileWords small_words() {
+  if constexpr (Tile::kSmallBits > 0) {
+    constexpr int most = (1 << Tile::kSmallBits) - 1;
+    return tile_words<typename Tile::Small>(
+        2 * most, most, lowbit::kSmallBias,
+        [](const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); });
+  } else {
+    return {};
+  }
 }
 
 template <class Fn>
@@ -147,13 +165,8 @@ constexpr Words kWords = {
     [](const int32_t* a) { return Vec::reduce_max(Vec::iload(a)); },
     [](const float* a) { return Vec::reduce_min(Vec::load(a)); },
     [](const float* a) { return Vec::reduce_max(Vec::load(a)); },
-    Tile::kBytesPerK,
-    Tile::kStep,
-    Tile::kBias,
-    kMostRows,
-    kMostVecs,
-    [](const int8_t* a, int64_t k, uint8_t* out) { Tile::widen(a, k, out); },
-    dot<kMostRows, kMostVecs>,
+    tile_words<Tile>(255, 127, 128, [](const int8_t* a, int64_t k, uint8_t* out) { Tile::widen(a, k, out); }),
+    small_words<Tile>(),
 };
 
 #include "isa/end.hpp"

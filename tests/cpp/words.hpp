@@ -5,6 +5,19 @@
 #include <cstddef>
 #include <cstdint>
 
+// One register tile.
+struct TileWords {
+  int bytes_per_k, step, bias;
+  int most_byte, most_code;  // the largest codes: unpacked bytes, which mean p less what 0 stands for, and others
+  int byte_zero;             // what 0 stands for: 128, or kSmallBias
+  int most_rows, most_vecs;
+  void (*widen)(const int8_t* a, int64_t k, uint8_t* out);
+  // rows x vecs tile over `steps` steps. codes: vecs vectors for each dword of k; bytes: codes are unpacked bytes;
+  // out: rows x vecs * lanes.
+  void (*dot)(int rows, int vecs, bool bytes, int64_t steps, const int32_t* start, const uint8_t* codes,
+              const uint8_t* a, ptrdiff_t stride, int32_t* out);
+};
+
 struct Words {
   const char* name;
   const char* needs;  // the ISA that must be available
@@ -64,13 +77,7 @@ struct Words {
   float (*reduce_min_float)(const float* a);
   float (*reduce_max_float)(const float* a);
 
-  // tile
-  int bytes_per_k, step, bias, most_rows, most_vecs;
-  void (*widen)(const int8_t* a, int64_t k, uint8_t* out);
-  // rows x vecs tile over `steps` steps. codes: vecs vectors for each dword of k; bytes: all 8 bits are used;
-  // out: rows x vecs * lanes.
-  void (*dot)(int rows, int vecs, bool bytes, int64_t steps, const int32_t* start, const uint8_t* codes,
-              const uint8_t* a, ptrdiff_t stride, int32_t* out);
+  TileWords tile, small;  // small.step is 0 where there is no Tile::Small
 };
 
 extern const Words words_scalar4, words_scalar8, words_scalar16;

@@ -1,0 +1,15 @@
+#include "die.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void die(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  fputs("engine: ", stderr);
+  vfprintf(stderr, format, arguments);
+  fputc('\n', stderr);
+  va_end(arguments);
+  exit(EXIT_FAILURE);
+}

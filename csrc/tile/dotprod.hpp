@@ -23,7 +23,7 @@ struct Tile {
     return {Vec::ixor(codes[0], sign), Vec::ixor(codes[1], sign)};
   }
 
-  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); }
+  static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
   struct Acc {

@@ -37,8 +37,8 @@ struct SmallTile {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
         int32_t low_four, high_four;
-        __builtin_memcpy(&low_four, a + r * stride, 4);
-        __builtin_memcpy(&high_four, a + r * stride + 4, 4);
+        LOWBIT_COPY(&low_four, a + r * stride, 4);
+        LOWBIT_COPY(&high_four, a + r * stride + 4, 4);
         const Vec::I low = Vec::iset(low_four), high = Vec::iset(high_four);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {

@@ -70,7 +70,7 @@ constexpr TileWords small_words() {
     constexpr int most = (1 << Tile::kSmallBits) - 1;
     return tile_words<typename Tile::Small>(
         2 * most, most, lowbit::kSmallBias,
-        [](const int8_t* a, int64_t k, uint8_t* out) { __builtin_memcpy(out, a, size_t(k)); });
+        [](const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); });
   } else {
     return {};
   }

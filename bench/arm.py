@@ -3,8 +3,8 @@
     cmake --preset aarch64 -B build/aarch64 && cmake --build build/aarch64 --target isa_objects
     python bench/arm.py build/aarch64
 
-Reads the inner loops of the int8 tiles from the cross-built objects (objdump) and asks llvm-mca for their cycles on a core
-that has the instructions: data in L1, no misprediction. Needs aarch64-linux-gnu-objdump and llvm-mca.
+Reads the inner loops of the int8 tiles from the cross-built objects (objdump) and asks llvm-mca for their cycles on a
+core that has the instructions: data in L1, no misprediction. Needs aarch64-linux-gnu-objdump and llvm-mca.
 """
 
 from __future__ import annotations

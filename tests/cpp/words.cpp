@@ -69,7 +69,7 @@ constexpr TileWords small_words() {
   if constexpr (Tile::kSmallBits > 0) {
     constexpr int most = (1 << Tile::kSmallBits) - 1;
     return tile_words<typename Tile::Small>(
-        2 * most, most, lowbit::kSmallBias,
+        2 * most, most, Tile::Small::kBias,
         [](const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); });
   } else {
     return {};

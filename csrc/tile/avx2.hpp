@@ -23,7 +23,7 @@ struct Tile : PairTile<PairWords> {
   static constexpr int kGemvRows = 4, kGemvVecs = 2;
 
   struct Small : SmallTile<PairWords> {
-    static constexpr int kCodesRows = 4, kCodesVecs = 2;    // 8 sums + 4 codes + 2 activations + 1 + ones
+    static constexpr int kCodesRows = 3, kCodesVecs = 2;    // 6 sums + 4 codes + 2 activations + 1 + ones; 4 rows spill
     static constexpr int kGroupsRows = 4, kGroupsVecs = 1;  // 4 + 4 float sums + 2 + 2 + 1 + ones
     static constexpr int kGemvRows = 4, kGemvVecs = 2;
   };

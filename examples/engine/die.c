@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void die(const char* format, ...) {
+_Noreturn void die(const char* format, ...) {
   va_list arguments;
   va_start(arguments, format);
   fputs("engine: ", stderr);

@@ -2,9 +2,6 @@
 #ifndef ENGINE_DIE_H_
 #define ENGINE_DIE_H_
 
-#if defined(__GNUC__)
-__attribute__((noreturn, format(printf, 1, 2)))
-#endif
-void die(const char* format, ...);
+_Noreturn void die(const char* format, ...);
 
 #endif

@@ -383,7 +383,7 @@ lowbit_matmul_args product(Call* c) {
   a.act_group_size = in->one_of<int64_t>({0, -1, w.info.group_size, 8, 16, 32, in->extent(100)});
   const double groups = a.act_group_size > 0 ? ceil_div(double(a.k), double(a.act_group_size)) : 1;
   a.x_scale_count = in->one_of<int64_t>({1, a.m, in->extent(100)});
-  if (in->maybe() && groups < 200 && a.m > 0 && a.m < 100) a.x_scale_count = a.m * int64_t(groups);
+  if (in->maybe() && groups >= 0 && groups < 200 && a.m > 0 && a.m < 100) a.x_scale_count = a.m * int64_t(groups);
   a.x_scale = c->memory->floats(double(a.x_scale_count));
   if (in->maybe()) {
     a.x_zero_point_count = in->one_of<int64_t>({1, a.m, in->extent(100)});

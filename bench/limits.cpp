@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <thread>
 #include <vector>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -189,14 +192,42 @@ Line sum_of(const char* from, int64_t lines) {
 
 // ---- threads -------------------------------------------------------------------------------------------------------
 
+#if defined(__linux__)
+using Cpus = cpu_set_t;
+Cpus usable_cpus() {
+  Cpus cpus;
+  sched_getaffinity(0, sizeof cpus, &cpus);
+  return cpus;
+}
+void use_cpus(const Cpus& cpus) { sched_setaffinity(0, sizeof cpus, &cpus); }
+// Keeps the calling thread on the index-th of them: half a millisecond is over before the scheduler parts two threads
+// that it has started on one CPU.
+void use_cpu(const Cpus& cpus, int index) {
+  int cpu = 0;
+  for (int left = index % CPU_COUNT(&cpus); !CPU_ISSET(cpu, &cpus) || left-- > 0;) ++cpu;
+  Cpus one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  use_cpus(one);
+}
+#else
+struct Cpus {};
+Cpus usable_cpus() { return {}; }
+void use_cpus(const Cpus&) {}
+void use_cpu(const Cpus&, int) {}
+#endif
+
 // Seconds that f(0) … f(threads - 1) take together, without the starting of threads.
 template <typename F>
 double seconds(int threads, F f) {
+  const Cpus cpus = usable_cpus();
+  use_cpu(cpus, 0);
   std::atomic<int> ready{0}, done{0};
   std::atomic<bool> go{false};
   std::vector<std::thread> others;
   for (int t = 1; t < threads; ++t) {
     others.emplace_back([&, t] {
+      use_cpu(cpus, t);
       ++ready;
       while (!go) std::this_thread::yield();
       f(t);
@@ -210,6 +241,7 @@ double seconds(int threads, F f) {
   while (done < threads - 1) std::this_thread::yield();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   for (std::thread& other : others) other.join();
+  use_cpus(cpus);
   return time.count();
 }
 

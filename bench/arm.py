@@ -1,6 +1,6 @@
 """How many instructions and cycles the ARM tiles take for a multiplication, without an ARM machine.
 
-    cmake --preset aarch64 -B build/aarch64 && cmake --build build/aarch64 --target isa_objects
+    cmake --preset aarch64 -B build/aarch64 && cmake --build build/aarch64 --target lowbit_isa_objects
     python bench/arm.py build/aarch64
 
 Reads the inner loops of the int8 tiles from the cross-built objects (objdump) and asks llvm-mca for their cycles on a

@@ -2,6 +2,8 @@
 // Words { dot }.
 #pragma once
 
+#include "sums.hpp"
+
 #include "../isa/begin.hpp"
 
 template <class Words>
@@ -18,18 +20,9 @@ struct ByteTile {
   static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
-  struct Acc {
-    Vec::I sum[MR][NV];
+  struct Acc : LaneSums<MR, NV> {
+    using LaneSums<MR, NV>::sum;
 
-    template <class Start>
-    LOWBIT_INLINE void start(Start s) {
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const Vec::I first = Vec::iset(s(r));
-        LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = first;
-      }
-    }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
@@ -43,7 +36,6 @@ struct ByteTile {
         }
       }
     }
-    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
   };
 };
 

@@ -3,6 +3,8 @@
 
 #include "../vec/neon.hpp"
 
+#include "sums.hpp"
+
 #include "../isa/begin.hpp"
 
 struct Tile {
@@ -26,17 +28,9 @@ struct Tile {
   static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
-  struct Acc {
-    Vec::I sum[MR][NV];
+  struct Acc : LaneSums<MR, NV> {
+    using LaneSums<MR, NV>::sum;
 
-    template <class Start>
-    LOWBIT_INLINE void start(Start s) {
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s(r));
-      }
-    }
     // Eight k of a row in half a register, multiplied by lane: to repeat four of them in a register would take the
     // pipes that multiply.
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
@@ -54,7 +48,6 @@ struct Tile {
         for (int r = 0; r < MR; ++r) sum[r][j] = vdotq_lane_s32(sum[r][j], vreinterpretq_s8_s32(b[j].high), x[r], 1);
       }
     }
-    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
   };
 };
 

@@ -6,6 +6,8 @@
 // Needs from the including tile: Words { madd, set_pair, even, odd }.
 #pragma once
 
+#include "sums.hpp"
+
 #include "../isa/begin.hpp"
 
 template <class Words>
@@ -29,18 +31,9 @@ struct PairTile {
   }
 
   template <int MR, int NV>
-  struct Acc {
-    Vec::I sum[MR][NV];
+  struct Acc : LaneSums<MR, NV> {
+    using LaneSums<MR, NV>::sum;
 
-    template <class Start>
-    LOWBIT_INLINE void start(Start s) {
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const Vec::I first = Vec::iset(s(r));
-        LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = first;
-      }
-    }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
@@ -58,7 +51,6 @@ struct PairTile {
         }
       }
     }
-    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
   };
 };
 

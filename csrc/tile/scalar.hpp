@@ -6,12 +6,14 @@
 //   kStep        k values a step takes, 4 or 8
 //   kBias        what the dot product has left in a byte code p, which means p - 128: 128 if it multiplies p unsigned,
 //                0 if `prepare` makes it signed. Sums start at -kBias * sum(a).
-//   kSmallBits   integer codes of at most so many bits have a tile of their own, Tile::Small, whose activations are
-//   bytes
-//                and whose kBias is kSmallBias; 0: there is none
+//   kSmallBits   integer codes of at most so many bits have a tile of their own, Tile::Small, with activations of one
+//                byte and kBias = kSmallBias; 0: there is none
+// Acc holds the sums: start and get as in sums.hpp, and mac.
 #pragma once
 
 #include "../vec/scalar.hpp"
+
+#include "sums.hpp"
 
 #include "../isa/begin.hpp"
 
@@ -34,16 +36,9 @@ struct Tile {
   static LOWBIT_INLINE void widen(const int8_t* a, int64_t k, uint8_t* out) { LOWBIT_COPY(out, a, size_t(k)); }
 
   template <int MR, int NV>
-  struct Acc {
-    Vec::I sum[MR][NV];
+  struct Acc : LaneSums<MR, NV> {
+    using LaneSums<MR, NV>::sum;
 
-    // Every column of row r starts at s(r).
-    template <class Start>
-    LOWBIT_INLINE void start(Start s) {
-      for (int r = 0; r < MR; ++r) {
-        for (int j = 0; j < NV; ++j) sum[r][j] = Vec::iset(s(r));
-      }
-    }
     // One step; a points at the step in row 0, rows are stride bytes apart.
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       for (int r = 0; r < MR; ++r) {
@@ -59,7 +54,6 @@ struct Tile {
         }
       }
     }
-    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
   };
 };
 

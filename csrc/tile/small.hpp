@@ -5,6 +5,8 @@
 
 #include "../kernels.hpp"
 
+#include "sums.hpp"
+
 #include "../isa/begin.hpp"
 
 template <class Words>
@@ -21,18 +23,9 @@ struct SmallTile {
   }
 
   template <int MR, int NV>
-  struct Acc {
-    Vec::I sum[MR][NV];
+  struct Acc : LaneSums<MR, NV> {
+    using LaneSums<MR, NV>::sum;
 
-    template <class Start>
-    LOWBIT_INLINE void start(Start s) {
-      LOWBIT_UNROLL
-      for (int r = 0; r < MR; ++r) {
-        const Vec::I first = Vec::iset(s(r));
-        LOWBIT_UNROLL
-        for (int j = 0; j < NV; ++j) sum[r][j] = first;
-      }
-    }
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
@@ -48,7 +41,6 @@ struct SmallTile {
         }
       }
     }
-    LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
   };
 };
 

@@ -1,5 +1,5 @@
-// What C++17 does not say and every compiler says in its own words: the one place for them (tests/test_build.py).
-// g++ and clang are tested; the other half, for MSVC, is not.
+// What C++17 does not say and every compiler says in its own words: the one place for them, which
+// tests/test_compiler_words.py checks. g++ and clang are tested; the other half, for MSVC, is not.
 //
 // ISA translation units include this: macros and <cstddef> alone. Who uses an intrinsic includes its header.
 #pragma once

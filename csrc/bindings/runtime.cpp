@@ -44,7 +44,7 @@ py::tuple formats() {
     check(lowbit_format_describe(format, &info, &error), error);
     list.append(py::make_tuple(info.name, info.format, info.bits, static_cast<int>(info.kind), info.qmin, info.qmax,
                                info.max_value, info.group_size, static_cast<int>(info.scale_type),
-                               info.has_global_scale != 0));
+                               info.has_global_scale != 0, info.has_int8 != 0, static_cast<int>(info.default_compute)));
   }
   return py::tuple(list);
 }

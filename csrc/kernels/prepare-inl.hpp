@@ -32,9 +32,10 @@ LOWBIT_INLINE Vec::I activation_codes(Vec::F x, Vec::F scale, int term) {
 
 // One kernel group: fill(k, n, codes) writes codes k … k + n and returns their sum. Padding is 0.
 template <class Fill>
-LOWBIT_INLINE void prepare_group(int64_t n, int64_t padded, int bytes_per_k, uint8_t* a, int32_t* sum, Fill fill) {
+LOWBIT_INLINE void prepare_group(const PrepareRow& row, int64_t n, int64_t padded, uint8_t* a, int32_t* sum,
+                                 Fill fill) {
   constexpr bool kMayWiden = Tile::kBytesPerK > 1;
-  const bool widens = kMayWiden && bytes_per_k > 1;
+  const bool widens = kMayWiden && row.bytes_per_k > 1;
   int32_t total = 0;
   for (int64_t k = 0; k < padded; k += kPrepareChunk) {
     int8_t chunk[kMayWiden ? kPrepareChunk : 1];
@@ -66,28 +67,27 @@ void prepare_float(const float* x, const PrepareRow& row) {
     for (int64_t k = act; k < act_end; k += row.group) {
       const int64_t n = act_end - k < row.group ? act_end - k : row.group;
       const int64_t padded = padded_group(row, n);
-      prepare_group(n, padded, row.bytes_per_k, a, sums++,
-                    [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
-                      uint8_t* to = reinterpret_cast<uint8_t*>(codes);
-                      if (!(scale > 0.0f)) {
-                        for (int64_t i = 0; i < count; ++i) to[i] = 0;
-                        return 0;
-                      }
-                      const float* in = x + k + from;
-                      Vec::I sum = Vec::iset(0);
-                      int64_t i = 0;
-                      for (; i + Vec::kLanes <= count; i += Vec::kLanes) {
-                        const Vec::I q = activation_codes(Vec::load(in + i), divisor, row.term);
-                        sum = Vec::iadd(sum, q);
-                        Vec::store_u8(to + i, q);
-                      }
-                      if (i < count) {
-                        const Vec::I q = activation_codes(Vec::load_n(in + i, int(count - i)), divisor, row.term);
-                        sum = Vec::iadd(sum, q);
-                        Vec::store_u8_n(to + i, q, int(count - i));
-                      }
-                      return Vec::reduce_add(sum);
-                    });
+      prepare_group(row, n, padded, a, sums++, [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
+        uint8_t* to = reinterpret_cast<uint8_t*>(codes);
+        if (!(scale > 0.0f)) {
+          for (int64_t i = 0; i < count; ++i) to[i] = 0;
+          return 0;
+        }
+        const float* in = x + k + from;
+        Vec::I sum = Vec::iset(0);
+        int64_t i = 0;
+        for (; i + Vec::kLanes <= count; i += Vec::kLanes) {
+          const Vec::I q = activation_codes(Vec::load(in + i), divisor, row.term);
+          sum = Vec::iadd(sum, q);
+          Vec::store_u8(to + i, q);
+        }
+        if (i < count) {
+          const Vec::I q = activation_codes(Vec::load_n(in + i, int(count - i)), divisor, row.term);
+          sum = Vec::iadd(sum, q);
+          Vec::store_u8_n(to + i, q, int(count - i));
+        }
+        return Vec::reduce_add(sum);
+      });
       a += row.bytes_per_k * padded;
     }
   }
@@ -101,7 +101,7 @@ void prepare_codes(const uint8_t* x, int flip, const PrepareRow& row) {
   for (int64_t k = 0; k < row.k; k += row.group) {
     const int64_t n = row.k - k < row.group ? row.k - k : row.group;
     const int64_t padded = padded_group(row, n);
-    prepare_group(n, padded, row.bytes_per_k, a, sums++, [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
+    prepare_group(row, n, padded, a, sums++, [&](int64_t from, int64_t count, int8_t* codes) LOWBIT_ALWAYS {
       uint8_t* to = reinterpret_cast<uint8_t*>(codes);
       const uint8_t* in = x + k + from;
       Vec::I sum = Vec::iset(0);

@@ -41,7 +41,8 @@ void sum_activations(const Product& p, int64_t row) {
 }
 
 // Turns the sums of a row's activations into what its sums of products start at, where every column of a group starts
-// alike: a multiplication less in the tiles, which are 8 % faster for it.
+// alike: a multiplication less for each row and group in the tiles, of whose 120 instructions that issue where products
+// do it is 6 (6 x 32 columns, groups of 32).
 void start_sums(const Product& p, int64_t row) {
   const Layout& l = p.layout;
   if (p.plan.path != Path::kGroups && p.plan.path != Path::kGemv) return;

@@ -26,9 +26,7 @@ struct ByteTile {
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        int32_t four;
-        LOWBIT_COPY(&four, a + r * stride, 4);
-        const Vec::I x = Vec::iset(four);
+        const Vec::I x = four_bytes(a + r * stride);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {
           sum[r][j] = Words::dot(sum[r][j], b[j], x);

@@ -3,7 +3,7 @@
 //
 // Even and odd bytes of a dword of codes become two vectors of 16-bit pairs, so sums stay one lane to a column; an
 // activation dword (a0 a1 a2 a3) is stored as the 16-bit pairs (a0 a2) (a1 a3).
-// Needs from the including tile: Words { madd, set_pair, even, odd }.
+// Needs from the including tile: Words { madd, even, odd }.
 #pragma once
 
 #include "sums.hpp"
@@ -37,11 +37,7 @@ struct PairTile {
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        // one copy for each: from a single one of 8 bytes gcc 12 takes the halves apart in general registers
-        int32_t even_pair, odd_pair;
-        LOWBIT_COPY(&even_pair, a + r * stride, 4);
-        LOWBIT_COPY(&odd_pair, a + r * stride + 4, 4);
-        const Vec::I even = Vec::iset(even_pair), odd = Vec::iset(odd_pair);
+        const Vec::I even = four_bytes(a + r * stride), odd = four_bytes(a + r * stride + 4);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {
           sum[r][j] = Vec::iadd(sum[r][j], Words::madd(b[j].even, even));

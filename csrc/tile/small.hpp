@@ -29,10 +29,7 @@ struct SmallTile {
     LOWBIT_INLINE void mac(const B (&b)[NV], const uint8_t* a, ptrdiff_t stride) {
       LOWBIT_UNROLL
       for (int r = 0; r < MR; ++r) {
-        int32_t low_four, high_four;
-        LOWBIT_COPY(&low_four, a + r * stride, 4);
-        LOWBIT_COPY(&high_four, a + r * stride + 4, 4);
-        const Vec::I low = Vec::iset(low_four), high = Vec::iset(high_four);
+        const Vec::I low = four_bytes(a + r * stride), high = four_bytes(a + r * stride + 4);
         LOWBIT_UNROLL
         for (int j = 0; j < NV; ++j) {
           const Vec::I pairs = Words::add_pairs(Words::madd_bytes(b[j].low, low), Words::madd_bytes(b[j].high, high));

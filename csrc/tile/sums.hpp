@@ -1,4 +1,4 @@
-// The sums of a tile whose products leave one lane to a column.
+// What tiles share whose products leave one lane to a column: their sums, and four bytes of activations in every lane.
 #pragma once
 
 #include "../isa/begin.hpp"
@@ -19,5 +19,12 @@ struct LaneSums {
   }
   LOWBIT_INLINE Vec::I get(int r, int j) const { return sum[r][j]; }
 };
+
+// One copy for each four bytes: from a single one of 8 bytes gcc 12 takes the halves apart in general registers.
+LOWBIT_INLINE Vec::I four_bytes(const uint8_t* a) {
+  int32_t four;
+  LOWBIT_COPY(&four, a, 4);
+  return Vec::iset(four);
+}
 
 #include "../isa/end.hpp"

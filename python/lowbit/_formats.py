@@ -46,6 +46,8 @@ class Format(NamedTuple):
     group_size: int | None  # of block formats
     scale_dtype: np.dtype[Any] | None  # of block formats
     has_global_scale: bool
+    has_int8: bool  # compute "int8" is defined: for integers, and for 4-bit numbers, by their int8 table
+    default_compute: int  # int8 where that multiplies the numbers as they are, else float32
 
     @property
     def signed(self) -> bool:
@@ -79,10 +81,10 @@ def _row(
     max_value: float,
     group_size: int,
     scale_type: int,
-    has_global_scale: bool,
+    *rest: Any,
 ) -> Format:
     scale_dtype = next((dtype for dtype, number in TYPES.items() if number == scale_type), None)
-    return Format(name, id, bits, KINDS[kind], qmin, qmax, max_value, group_size or None, scale_dtype, has_global_scale)
+    return Format(name, id, bits, KINDS[kind], qmin, qmax, max_value, group_size or None, scale_dtype, *rest)
 
 
 FORMATS = {row[0]: _row(*row) for row in _core.formats()}

@@ -13,7 +13,7 @@ from ._formats import raw
 from ._matmul import ACTIVATIONS, COMPUTES, activation_params, default_compute
 from ._runtime import context
 from .arrays import QuantizedArray
-from .weights import PackedWeights, has_int8
+from .weights import PackedWeights
 
 
 def matmul_grouped(
@@ -71,9 +71,9 @@ def matmul_grouped(
         )
     for i, (w, mode) in enumerate(zip(experts, modes, strict=True)):
         where = f"{w.format} weights (weights[{i}])"
-        if isinstance(operand, QuantizedArray) and not (mode == COMPUTES["int8"] and has_int8(w._format)):
+        if isinstance(operand, QuantizedArray) and not (mode == COMPUTES["int8"] and w._format.has_int8):
             raise ValueError(f"x: a QuantizedArray with compute {compute!r} and {where}, expected x.dequantize()")
-        if mode != COMPUTES["float32"] and not has_int8(w._format):
+        if mode != COMPUTES["float32"] and not w._format.has_int8:
             raise ValueError(f"compute: {compute!r} with {where}, expected 'float32' or None")
         if mode == COMPUTES["float32"] and act_group_size is not None:
             raise ValueError(f"act_group_size: {group} with {where} and compute 'float32', expected None")

@@ -30,7 +30,7 @@ from ._layout import make_layout
 from ._quantize import quantize_target
 from ._runtime import context
 from .arrays import QuantizedArray
-from .weights import PackedWeights, has_int8, pack_weights
+from .weights import PackedWeights, pack_weights
 
 ACTIVATIONS = {"relu": _core.RELU, "gelu": _core.GELU, "gelu_tanh": _core.GELU_TANH, "silu": _core.SILU}
 COMPUTES = {"int8": _core.COMPUTE_INT8, "int8x2": _core.COMPUTE_INT8X2, "float32": _core.COMPUTE_FLOAT32}
@@ -147,7 +147,7 @@ def matmul(
     act = 0 if activation is None else choice("activation", activation, ACTIVATIONS)
     mode = default_compute(w, operand) if compute is None else choice("compute", compute, COMPUTES)
     quantizes = mode != COMPUTES["float32"]
-    if quantizes and not has_int8(w._format):
+    if quantizes and not w._format.has_int8:
         if isinstance(operand, QuantizedArray):
             raise ValueError(
                 f"x: a QuantizedArray with {w.format} weights, which have no compute 'int8'; expected x.dequantize()"
@@ -294,9 +294,8 @@ def _quantized_output(
 
 
 def default_compute(w: PackedWeights, x: Array | QuantizedArray) -> int:
-    """int8 for 8-bit x, which has no other; else where it multiplies the weights as they are."""
-    exact = has_int8(w._format) and w._format.kind != "table"
-    return COMPUTES["int8" if exact or isinstance(x, QuantizedArray) else "float32"]
+    """int8 for 8-bit x, which has no other; else what suits the weights' format."""
+    return COMPUTES["int8"] if isinstance(x, QuantizedArray) else w._format.default_compute
 
 
 def matmul_int(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from . import _core
 from ._checks import CODE_TYPES, MAX_SIDE, Array, contiguous, typed
-from ._formats import FORMATS, TYPES, Format, find_format, raw
+from ._formats import FORMATS, TYPES, find_format, raw
 from ._layout import Layout
 from ._runtime import context
 from .arrays import QuantizedArray, codes_shape, stored_zero_point
@@ -185,11 +185,6 @@ class PackedWeights:
     def __repr__(self) -> str:
         group = f", group_size={self.group_size}" if self.group_size is not None else ""
         return f"PackedWeights({self.format}, shape={self.shape}{group}, {self.nbytes} bytes)"
-
-
-def has_int8(format: Format) -> bool:
-    """Whether compute "int8" is defined: for integers, and for 4-bit numbers, by their int8 table."""
-    return format.kind == "integer" or format.bits == 4
 
 
 def per_row(values: Array, layout: Layout, empty: int) -> Array:

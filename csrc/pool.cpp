@@ -32,6 +32,9 @@ constexpr uint64_t kItems = (uint64_t{1} << kItemBits) - 1;
 // items at the end, where a late thread would be waited for.
 constexpr int64_t kShareOfLeft = 8;
 
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::microseconds kWorthWaking{20};
+
 struct Worker {
   std::mutex mutex;
   std::condition_variable wake;
@@ -53,6 +56,7 @@ struct State {
   std::atomic<bool> caller_asleep{false};
 
   // Used by the holder of `busy` only. Worker i has thread id i + 1.
+  Clock::time_point last_end{};
   int started = 0;
   Worker* workers[kMaxThreads - 1] = {};
 };
@@ -78,7 +82,7 @@ bool spin_until(Condition condition) {
   if (condition()) return true;
   const int microseconds = spin_microseconds.load(std::memory_order_relaxed);
   if (microseconds == 0) return false;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(microseconds);
+  const auto end = Clock::now() + std::chrono::microseconds(microseconds);
   do {
     for (int i = 0; i < 32; ++i) {  // reading the clock costs about as much as a pause
       if (condition()) return true;
@@ -87,7 +91,7 @@ bool spin_until(Condition condition) {
     // The thread waited for may need this very core: without the yield, jobs of 0.8 ms took up to 0.1 ms longer on two
     // cores under a load of 7 to 12.
     std::this_thread::yield();
-  } while (std::chrono::steady_clock::now() < end);
+  } while (Clock::now() < end);
   return false;
 }
 
@@ -95,26 +99,30 @@ bool may_claim(uint64_t ticket, int thread_id) {
   return (ticket & kItems) != 0 && thread_id < static_cast<int>(ticket >> kItemBits);
 }
 
-// Runs items of the offered job until none is left.
-void help(int thread_id) {
+// Claims items of the offered job, at most so many, and runs them. False: none is left.
+bool run_items(int thread_id, int64_t most) {
   uint64_t ticket = state->ticket.load(std::memory_order_relaxed);
-  while (may_claim(ticket, thread_id)) {
-    const int64_t left = static_cast<int64_t>(ticket & kItems);
-    const int64_t take = std::max<int64_t>(1, left / (kShareOfLeft * static_cast<int64_t>(ticket >> kItemBits)));
-    if (!state->ticket.compare_exchange_weak(ticket, ticket - static_cast<uint64_t>(take), std::memory_order_acquire,
-                                             std::memory_order_relaxed))
-      continue;
-    const int64_t n = state->n;
-    state->task(state->arg, n - left, n - left + take, thread_id);
-    // With this the job may be over and the next one written; only the state itself is sure to be there.
-    if (state->done.fetch_add(take) + take == n && state->caller_asleep.load()) {
-      {
-        const std::lock_guard<std::mutex> lock(state->caller_mutex);
-      }
-      state->caller_wake.notify_one();
+  int64_t left, take;
+  do {
+    if (!may_claim(ticket, thread_id)) return false;
+    left = static_cast<int64_t>(ticket & kItems);
+    take = std::clamp<int64_t>(left / (kShareOfLeft * static_cast<int64_t>(ticket >> kItemBits)), 1, most);
+  } while (!state->ticket.compare_exchange_weak(ticket, ticket - static_cast<uint64_t>(take), std::memory_order_acquire,
+                                                std::memory_order_relaxed));
+  const int64_t n = state->n;
+  state->task(state->arg, n - left, n - left + take, thread_id);
+  // With this the job may be over and the next one written; only the state itself is sure to be there.
+  if (state->done.fetch_add(take) + take == n && state->caller_asleep.load()) {
+    {
+      const std::lock_guard<std::mutex> lock(state->caller_mutex);
     }
-    ticket = state->ticket.load(std::memory_order_relaxed);
+    state->caller_wake.notify_one();
   }
+  return true;
+}
+
+void help(int thread_id) {
+  while (run_items(thread_id, INT64_MAX)) continue;
 }
 
 void work(Worker* worker, int thread_id) {
@@ -140,6 +148,20 @@ void start_workers(int count) {
     }
   } catch (...) {  // no thread or no memory to be had: those that there are do the work
   }
+}
+
+bool anyone_sleeps(int count) {
+  return std::any_of(state->workers, state->workers + count, [](const Worker* w) { return w->asleep.load(); });
+}
+
+// Whether waking sleepers pays, which costs the caller 10 µs: where calls follow each other so closely that those who
+// are awake stay awake, or else where the items that are left take longer, by the first of them.
+bool waking_pays(Clock::time_point start) {
+  const auto idle = start - state->last_end;
+  if (idle < std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed))) return true;
+  run_items(0, 1);
+  const int64_t left = static_cast<int64_t>(state->ticket.load(std::memory_order_relaxed) & kItems);
+  return (Clock::now() - start) * static_cast<double>(left) > kWorthWaking;
 }
 
 void wake_workers(int count) {
@@ -171,7 +193,8 @@ void Pool::run(void*, int64_t n, int max_threads, lowbit_task task, void* arg) {
   // the sleeper sees the work. `done` and `caller_asleep` go by the same rule. Exchanges, not stores: qemu-user lets a
   // load pass the store-release before it (a test hung once in ARM emulation), and hardware pays the same for both.
   state->ticket.exchange(static_cast<uint64_t>(threads) << kItemBits | static_cast<uint64_t>(n));
-  wake_workers(std::min(state->started, threads - 1));
+  const int workers = std::min(state->started, threads - 1);
+  if (anyone_sleeps(workers) && waking_pays(Clock::now())) wake_workers(workers);
   help(0);
 
   const auto finished = [n] { return state->done.load() == n; };
@@ -181,6 +204,7 @@ void Pool::run(void*, int64_t n, int max_threads, lowbit_task task, void* arg) {
     state->caller_wake.wait(lock, finished);
     state->caller_asleep.store(false);
   }
+  state->last_end = Clock::now();
   state->busy.store(false, std::memory_order_release);
 }
 

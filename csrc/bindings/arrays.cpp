@@ -17,15 +17,19 @@ std::string text(const Element& element) {
   return family + std::to_string(8 * element.bytes);
 }
 
+constexpr char kForeignOrder = PY_LITTLE_ENDIAN ? '>' : '<';
+
 void check_element(const Array& array, const char* name, std::initializer_list<Element> allowed) {
   const py::dtype dtype = array.dtype();
-  const bool native = py::cast<bool>(dtype.attr("isnative"));  // the byte order may be spelt out and still be ours
-  std::string expected;
-  for (const Element& element : allowed) {
-    if (native && dtype.num() <= kLastBuiltinType && dtype.kind() == element.kind && dtype.itemsize() == element.bytes)
-      return;
-    expected += (expected.empty() ? "" : " or ") + text(element);
+  const char kind = dtype.kind();
+  const py::ssize_t bytes = dtype.itemsize();
+  if (dtype.byteorder() != kForeignOrder && dtype.num() <= kLastBuiltinType) {
+    for (const Element& element : allowed) {
+      if (kind == element.kind && bytes == element.bytes) return;
+    }
   }
+  std::string expected;
+  for (const Element& element : allowed) expected += (expected.empty() ? "" : " or ") + text(element);
   throw py::type_error(std::string(name) + ": dtype " + std::string(py::str(dtype)) + ", expected " + expected +
                        " in native byte order");
 }

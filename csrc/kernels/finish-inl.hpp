@@ -35,11 +35,12 @@ void correct_row(int32_t* s, const CorrectRow& c) {
   });
 }
 
-// A vector of a row of sums.
+// A vector of a row of sums. kIntegers: f.scale is given.
+template <bool kIntegers>
 LOWBIT_INLINE Vec::F finish_sums(const FinishRows& f, int64_t row, int64_t i, int n) {
   const int64_t at = row * f.ldsums + i;
   Vec::F v;
-  if (f.scale) {  // fma from +0, as the sum over groups has it: 0 * -1 gives +0
+  if (kIntegers) {  // fma from +0, as the sum over groups has it: 0 * -1 gives +0
     const Vec::I s = load_upto(static_cast<const int32_t*>(f.sums) + at, n);
     v = Vec::fma(Vec::to_float(s), load_upto(f.scale + i, n), Vec::set(0.0f));
   } else {
@@ -48,19 +49,27 @@ LOWBIT_INLINE Vec::F finish_sums(const FinishRows& f, int64_t row, int64_t i, in
   return f.act_scale ? Vec::mul(v, Vec::set(f.act_scale[row * f.act_scale_stride])) : v;
 }
 
-template <class Activation>
-LOWBIT_INLINE void finish_with(const FinishRows& rows, Activation activation) {
+// kMore: a second term or a residual. Asked for each vector, these questions took as long as the arithmetic.
+template <bool kIntegers, bool kMore, class Activation>
+LOWBIT_INLINE void finish_loop(const FinishRows& rows, Activation activation) {
   const FinishRows f = rows;  // of its own: what is written cannot be one of its members
   for (int64_t r = 0; r < f.rows; ++r) {
     each_part(f.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
-      Vec::F v = finish_sums(f, r * f.terms, i, n);
-      if (f.terms == 2) v = Vec::add(v, finish_sums(f, r * f.terms + 1, i, n));
+      Vec::F v = finish_sums<kIntegers>(f, r * f.terms, i, n);
+      if (kMore && f.terms == 2) v = Vec::add(v, finish_sums<kIntegers>(f, r * f.terms + 1, i, n));
       if (f.bias) v = Vec::add(v, load_upto(f.bias + i, n));
       v = activation(v);
-      if (f.residual) v = Vec::add(v, load_upto(f.residual + r * f.ldresidual + i, n));
+      if (kMore && f.residual) v = Vec::add(v, load_upto(f.residual + r * f.ldresidual + i, n));
       store_upto(f.out + r * f.ldout + i, v, n);
     });
   }
+}
+
+template <class Activation>
+LOWBIT_INLINE void finish_with(const FinishRows& f, Activation activation) {
+  const bool more = f.terms == 2 || f.residual;
+  if (f.scale) return more ? finish_loop<true, true>(f, activation) : finish_loop<true, false>(f, activation);
+  more ? finish_loop<false, true>(f, activation) : finish_loop<false, false>(f, activation);
 }
 
 void finish_rows(const FinishRows& rows) {

@@ -1,7 +1,8 @@
 // Matrix kernels with integer products. The register tile loops here; blocking for caches and threads is in ops/.
 //
 // Versions: gemm_codes one group, int32 sums only (6x64 on AVX-512: 24 sums leave room for nothing else);
-//           gemm_groups float sums beside the integer ones, bytes in; gemv_groups the same, codes unpacked on the way.
+//           gemm_groups float sums beside the integer ones, bytes in; gemv_groups (gemv-inl.hpp) the same, codes
+//           unpacked on the way.
 #pragma once
 
 #include "codes-inl.hpp"
@@ -189,27 +190,5 @@ void gemm_bytes(const GemmBlock& g) {
 }
 
 void gemm_groups(const GemmBlock& g) { g.act_scale ? gemm_bytes<true>(g) : gemm_bytes<false>(g); }
-
-// One row keeps more columns in flight, so that its few sums do not wait for each other.
-template <class T, class Layout>
-void gemv_codes(const GemmBlock& g) {
-  const float one = 1.0f;  // scale * 1 is scale: one body serves both
-  GemmBlock block = g;
-  if (!g.act_scale) {
-    block.act_scale = &one;
-    block.act_scale_stride = 0;
-    block.act_ratio = g.groups + 1;
-  }
-  using Body = GroupsBody<T, Layout, true, true>;
-  if (block.rows == 1) return each_tile<Body, 1, T::kGemvVecs>(block);
-  each_tile<Body, T::kGemvRows, T::kGroupsVecs>(block);
-}
-
-void gemv_groups(const GemmBlock& g) {
-  if (g.table) return gemv_codes<Tile, TableCodes>(g);
-  with_bits(g.bits, [&](auto bits) LOWBIT_ALWAYS {
-    gemv_codes<typename Chosen<(bits.value <= Tile::kSmallBits)>::type, Codes<bits.value>>(g);
-  });
-}
 
 #include "../isa/end.hpp"

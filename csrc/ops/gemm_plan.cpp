@@ -11,11 +11,11 @@ namespace {
 
 // Bytes of L2 that a column block of codes may take: half of the smallest L2 in use, so that activations fit beside it.
 constexpr int64_t kBlockBytes = 512 * 1024;
-// Multiplications for which waking a thread pays. A sleeping one costs the caller 10 µs: with 2^18, a product of 2^19
-// takes 24 µs instead of 13 where calls are 0.6 ms apart, and 8 instead of 11 where they follow each other.
+// Multiplications, about 2 µs of them, for which a thread that is awake is worth its while. (Whether to wake one that
+// sleeps is the pool's to say.)
 constexpr int64_t kWorkPerThread = 1 << 20;
-// Rows that multiplying costs as much as decoding their weights to float32.
-constexpr int64_t kDecodeRows = 8;
+// Rows that multiplying costs as much as reading their weights, and as decoding them to float32.
+constexpr int64_t kReadRows = 4, kDecodeRows = 8;
 // Rows of a task are a multiple of most tiles' rows.
 constexpr int64_t kRowStep = 24;
 static_assert(kRowStep % 2 == 0, "both terms of a row of x are in one task");
@@ -192,7 +192,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
 
   p->rows = o.m * p->terms;
   const int64_t rows = p->rows + p->ones;
-  const int64_t work_rows = is_float ? o.m + kDecodeRows : p->rows;
+  const int64_t work_rows = p->rows + (is_float ? kDecodeRows : kReadRows);
   if (!multiply(&p->work, work_rows, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) {
     p->work = INT64_MAX;
   }

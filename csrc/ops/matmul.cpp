@@ -288,9 +288,10 @@ lowbit_status fail_too_much(lowbit_error* error) {
   return fail(error, LOWBIT_INVALID_VALUE, "args: too much for one call, more than 2^56 bytes of workspace");
 }
 
+// products: where they are kept, or null.
 template <class Args>
-lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_t count, Needs* needs,
-                         lowbit_error* error) {
+lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_t count, Product* products,
+                         Needs* needs, lowbit_error* error) {
   *needs = Needs();
   if (!get_context(context, &needs->context, error)) return LOWBIT_INVALID_VALUE;
   constexpr int64_t kMost = int64_t{1} << 56;  // bytes; what is added at a time is less than 2^60
@@ -303,7 +304,8 @@ lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_
   int64_t work = 0;
   needs->shared = round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
-    Product p = {};
+    Product unkept = {};
+    Product& p = products ? *new (products + i) Product() : unkept;
     Args value;
     if (const lowbit_status status = plan_one(needs->context, args, i, &value, &p, error)) {
       return at_product(status, i, count, error);
@@ -324,7 +326,7 @@ lowbit_status find_workspace(const lowbit_context* context, const Args* args, in
                              lowbit_error* error) {
   if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: got NULL, expected a size_t to fill");
   Needs needs;
-  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  if (const lowbit_status status = find_needs(context, args, count, nullptr, &needs, error)) return status;
   *size = size_t(needs.size());
   return ok(error);
 }
@@ -333,16 +335,19 @@ template <class Args>
 lowbit_status multiply(const lowbit_context* context, const Args* args, int64_t count, void* workspace, size_t size,
                        lowbit_error* error) {
   Needs needs;
-  if (const lowbit_status status = find_needs(context, args, count, &needs, error)) return status;
+  const bool aligned = reinterpret_cast<uintptr_t>(workspace) % LOWBIT_ALIGNMENT == 0;
+  const bool fit = aligned && count <= int64_t(std::min<size_t>(size / sizeof(Product), INT64_MAX));
+  Product* const products = fit ? static_cast<Product*>(workspace) : nullptr;
+  if (const lowbit_status status = find_needs(context, args, count, products, &needs, error)) return status;
   if (const lowbit_status status = check_workspace(needs.size(), workspace, size, error)) return status;
   uint8_t* const base = static_cast<uint8_t*>(workspace);
-  Group group = {needs.context, reinterpret_cast<Product*>(base), count, base + needs.shared, needs.slice};
+  Group group = {needs.context, products, count, base + needs.shared, needs.slice};
   group.context.max_threads = needs.threads;
   uint8_t* shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
-    Product* const p = new (group.products + i) Product();
+    Product* const p = group.products + i;
     Args value;
-    lowbit_status status = plan_one(needs.context, args, i, &value, p, error);
+    lowbit_status status = read_args(args, i, &value, error);
     if (!status) status = fill_product(value, p, error);
     if (status) return at_product(status, i, count, error);
     p->workspace = shared;

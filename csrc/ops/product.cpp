@@ -354,19 +354,18 @@ struct CodesColumns {
 
 void read_columns(const Product& p, const Columns& c, const PanelBlock& b, CodesColumns* to) {
   const Kernels& kernels = *p.context.kernels;
-  std::memset(to, 0, sizeof *to);
-  to->correct = p.plan.ones;
-  if (!p.plan.unpack) {  // unpacking has taken zeros out
-    for (int64_t j = 0; j < c.n; ++j) {
-      int32_t z = p.layout.code_zero();
-      if (p.integer_result) {
-        if (p.b_zero) z = int32_t(uint32_t(z) + uint32_t(p.b_zero[p.b_zero_count == 1 ? 0 : c.first + j]));
-      } else if (b.zero) {
-        z = b.zero[j / kPanel * b.zero_stride + j % kPanel];
-      }
-      to->zero[j] = int32_t(uint32_t(z) - 128u);
-      to->correct |= to->zero[j] != 0;
+  const int32_t code_zero = p.plan.unpack ? 128 : p.layout.code_zero();  // unpacking has taken zeros out
+  const bool each = !p.plan.unpack && (p.integer_result ? p.b_zero != nullptr : b.zero != nullptr);
+  to->correct = p.plan.ones || each || code_zero != 128;
+  if (to->correct) std::memset(to->column_sum, 0, sizeof to->column_sum);
+  for (int64_t j = 0; to->correct && j < c.n; ++j) {
+    int32_t z = code_zero;
+    if (each && p.integer_result) {
+      z = int32_t(uint32_t(z) + uint32_t(p.b_zero[p.b_zero_count == 1 ? 0 : c.first + j]));
+    } else if (each) {
+      z = b.zero[j / kPanel * b.zero_stride + j % kPanel];
     }
+    to->zero[j] = int32_t(uint32_t(z) - 128u);
   }
   if (p.layout.has_scale) {
     for (int64_t panel = 0; panel < c.panels; ++panel) {

@@ -242,10 +242,9 @@ def _float_output(
         return (output(out, shape, wanted, inputs),) * 2
     if out is None:
         return np.empty(shape, wanted), residual
-    apart = dict(inputs)
     if residual is not None and _same_memory(out, residual):
-        del apart["residual"]
-    return output(out, shape, wanted, apart), residual
+        inputs = {name: array for name, array in inputs.items() if name != "residual"}
+    return output(out, shape, wanted, inputs), residual
 
 
 def _same_memory(a: Any, b: Array) -> bool:
@@ -365,7 +364,7 @@ def _rows(name: str, shape: tuple[int, ...], k: int) -> int:
     """Rows of x, whose last axis must be K; checked before anything is copied."""
     if not shape or shape[-1] != k:
         raise ValueError(f"{name}: shape {shape}, expected (..., {k}): K = {k}")
-    rows = math.prod(shape[:-1])
+    rows = shape[0] if len(shape) == 2 else math.prod(shape[:-1])
     if rows > MAX_SIDE:
         raise ValueError(f"{name}: shape {shape} has {rows} rows, expected at most {MAX_SIDE}")
     return rows

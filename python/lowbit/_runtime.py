@@ -21,9 +21,15 @@ def _default_threads() -> int:
     return _core.default_threads()
 
 
+@functools.cache
+def _context(isa: str | None, threads: int) -> _core.Context:
+    """Kept: making one takes as long as a product of a few thousand numbers."""
+    return _core.Context(isa, threads)
+
+
 def context() -> _core.Context:
-    """The context of one call, from what is set now."""
-    return _core.Context(_isa.get(), get_num_threads())
+    """The context of one call, from what is set now. LOWBIT_ISA is read once."""
+    return _context(_isa.get(), get_num_threads())
 
 
 def available_isas() -> tuple[str, ...]:

@@ -289,6 +289,7 @@ struct Kernels {
   int bytes_per_k;
   int small_bits;  // integer codes of at most so many bits have products of their own (GemmBlock::small)
   int byte_bias;   // what products leave in a byte, which means p - 128: 128 where they take it as unsigned, else 0
+  int64_t packed_rows;  // up to which gemv_groups beats unpacking first, for codes that unpack easily (gemm_plan.cpp)
   void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes
   void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
 

@@ -21,6 +21,7 @@
 template <int kBits>
 struct Codes {
   static constexpr bool kBytes = kBits == 8;  // dwords use all bits of their bytes
+  static constexpr bool kOnePlane = kBits == 1 || kBits == 2 || kBits == 4;
   static constexpr int kStep = kBits % 8 == 0 ? 8 : kBits % 2 ? 32 : kBits % 4 ? 16 : 8;
   static constexpr int kDwords = kStep / 4;
   static constexpr int kStepBytes = kStep * kPanel * kBits / 8;
@@ -74,7 +75,7 @@ struct Codes {
 
 // 4-bit codes as the bytes that a table has for them (docs/numerics.md, "Tables"): value + 128.
 struct TableCodes : Codes<4> {
-  static constexpr bool kBytes = true;
+  static constexpr bool kBytes = true, kOnePlane = false;
   Vec::I table;
 
   LOWBIT_INLINE explicit TableCodes(const uint8_t* t) : Codes<4>(t), table(Vec::iload(t)) {}

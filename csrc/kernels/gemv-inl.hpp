@@ -111,6 +111,13 @@ void row_of_panel(const GemmBlock& g, int64_t panel) {
 
 template <class T, class Layout>
 void gemv_codes(const GemmBlock& g) {
+  constexpr int MR = T::kGemvRows, NV = T::kGroupsVecs;
+  if constexpr (Layout::kOnePlane) {  // these take many rows (most_gemv_rows)
+    if (g.rows > 1 && !g.zero) {
+      return g.act_scale ? each_tile<GroupsBody<T, Layout, true, false>, MR, NV>(g)
+                         : each_tile<GroupsBody<T, Layout, false, false>, MR, NV>(g);
+    }
+  }
   const float one = 1.0f;  // scale * 1 is scale: one body serves both
   GemmBlock block = g;
   if (!g.act_scale) {
@@ -118,7 +125,7 @@ void gemv_codes(const GemmBlock& g) {
     block.act_scale_stride = 0;
     block.act_ratio = g.groups + 1;
   }
-  if (block.rows > 1) return each_tile<GroupsBody<T, Layout, true, true>, T::kGemvRows, T::kGroupsVecs>(block);
+  if (block.rows > 1) return each_tile<GroupsBody<T, Layout, true, true>, MR, NV>(block);
   // by pointer: g++ 12 pastes all widths into one function else, whose constants do not fit its registers
   const auto row = g.zero ? row_of_panel<T, Layout, true> : row_of_panel<T, Layout, false>;
   for (int64_t panel = 0; panel < block.panels; ++panel) row(block, panel);

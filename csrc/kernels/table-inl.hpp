@@ -44,6 +44,7 @@ const Kernels LOWBIT_TABLE(LOWBIT_ISA) = {
     LOWBIT_ISA::Tile::kBytesPerK,
     LOWBIT_ISA::Tile::kSmallBits,
     LOWBIT_ISA::Tile::kBias,
+    LOWBIT_ISA::Tile::kPackedRows,
     LOWBIT_ISA::prepare_float,
     LOWBIT_ISA::prepare_codes,
     LOWBIT_ISA::gemm_codes,

@@ -15,6 +15,7 @@ struct Tile : ByteTile<DotWords> {
   static constexpr int kGroupsRows = 6, kGroupsVecs = 2;  // 12 + 12 float sums + 2 + 1
   static constexpr int kFloatRows = 12, kFloatVecs = 2;   // 24 sums + 2 + 1
   static constexpr int kGemvRows = 6, kGemvVecs = 4;
+  static constexpr int64_t kPackedRows = INT64_MAX;
 };
 
 #include "../isa/end.hpp"

@@ -22,7 +22,8 @@ struct Tile {
   static constexpr int kCodesRows = 2, kCodesVecs = 1;    // rows x vectors of columns in registers: one group,
   static constexpr int kGroupsRows = 2, kGroupsVecs = 1;  // groups (as many float sums beside them),
   static constexpr int kFloatRows = 2, kFloatVecs = 1;    // float weights,
-  static constexpr int kGemvRows = 1, kGemvVecs = 1;      // packed codes: at most so many rows; vectors of one row of floats
+  static constexpr int kGemvRows = 1, kGemvVecs = 1;      // packed codes; vectors: of one row of floats
+  static constexpr int64_t kPackedRows = 16;              // Kernels::packed_rows
 
   using B = Vec::I;
 

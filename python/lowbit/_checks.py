@@ -102,8 +102,6 @@ def matrix(x: Array, rows: int, columns: int) -> Array:
 
 def overlaps(a: Array, b: Array) -> bool:
     """Whether two arrays share memory; True as well where the answer would take numpy too long."""
-    if a.flags.owndata and b.flags.owndata:
-        return a is b
     if not np.may_share_memory(a, b):
         return False
     try:
@@ -116,7 +114,8 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Mappi
     """out, checked: the result is written straight into it, so nothing about it may need a conversion."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out: {type(out).__name__}, expected a numpy array")
-    typed("out", out, (dtype,))
+    if out.dtype is not dtype:
+        typed("out", out, (dtype,))
     if out.shape != shape:
         raise ValueError(f"out: shape {out.shape}, expected {shape}")
     flags = out.flags
@@ -126,7 +125,7 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Mappi
         if not (out.ndim == 2 and has_plain_rows(out)):
             raise ValueError(f"out: strides {out.strides}, expected an aligned array with contiguous rows")
     for name, array in inputs.items():
-        if array is not None and overlaps(out, array):
+        if array is not None and (out is array or not (flags.owndata and array.flags.owndata)) and overlaps(out, array):
             raise ValueError(f"out: shares memory with {name}, expected an array of its own")
     return out
 

@@ -40,12 +40,13 @@ def available_isas() -> tuple[str, ...]:
 def current_isa() -> str:
     """Name of the instruction set that calls use here and now.
 
-    That of the innermost ``use_isa``, else of the environment variable ``LOWBIT_ISA``, else the best available.
+    That of the innermost ``use_isa``, else of the environment variable ``LOWBIT_ISA`` as the first call found it, else
+    the best available.
 
     Raises:
         ValueError: ``LOWBIT_ISA`` names one that is not available.
     """
-    return _core.Context(_isa.get(), 1).isa
+    return context().isa
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ constexpr int64_t kShareOfLeft = 8;
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::microseconds kWorthWaking{20};
+constexpr int64_t kItemsToTryOne = 4;  // for each thread
 
 struct Worker {
   std::mutex mutex;
@@ -155,10 +156,12 @@ bool anyone_sleeps(int count) {
 }
 
 // Whether waking sleepers pays, which costs the caller 10 µs: where calls follow each other so closely that those who
-// are awake stay awake, or else where the items that are left take longer, by the first of them.
-bool waking_pays(Clock::time_point start) {
+// are awake stay awake, or else where the items that are left take longer, by the first of them. Of few items the first
+// may be half the job.
+bool waking_pays(int threads, Clock::time_point start) {
   const auto idle = start - state->last_end;
   if (idle < std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed))) return true;
+  if (state->n < kItemsToTryOne * threads) return true;
   run_items(0, 1);
   const int64_t left = static_cast<int64_t>(state->ticket.load(std::memory_order_relaxed) & kItems);
   return (Clock::now() - start) * static_cast<double>(left) > kWorthWaking;
@@ -194,7 +197,7 @@ void Pool::run(void*, int64_t n, int max_threads, lowbit_task task, void* arg) {
   // load pass the store-release before it (a test hung once in ARM emulation), and hardware pays the same for both.
   state->ticket.exchange(static_cast<uint64_t>(threads) << kItemBits | static_cast<uint64_t>(n));
   const int workers = std::min(state->started, threads - 1);
-  if (anyone_sleeps(workers) && waking_pays(Clock::now())) wake_workers(workers);
+  if (anyone_sleeps(workers) && waking_pays(threads, Clock::now())) wake_workers(workers);
   help(0);
 
   const auto finished = [n] { return state->done.load() == n; };

@@ -48,7 +48,8 @@ def integer(name: str, value: Any, low: int, high: int) -> int:
 
 def typed(name: str, array: Array, allowed: Iterable[np.dtype[Any]]) -> Array:
     """The array itself; TypeError unless its dtype is one of allowed, in native byte order."""
-    if array.dtype in (allowed := tuple(allowed)):  # dtypes of the other byte order compare unequal
+    allowed = tuple(allowed)
+    if array.dtype in allowed:  # dtypes of the other byte order compare unequal
         return array
     if array.dtype.newbyteorder("=") in allowed:
         raise TypeError(
@@ -125,7 +126,9 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Mappi
         if not (out.ndim == 2 and has_plain_rows(out)):
             raise ValueError(f"out: strides {out.strides}, expected an aligned array with contiguous rows")
     for name, array in inputs.items():
-        if array is not None and (out is array or not (flags.owndata and array.flags.owndata)) and overlaps(out, array):
+        if array is None or (flags.owndata and array.flags.owndata and array is not out):
+            continue
+        if overlaps(out, array):
             raise ValueError(f"out: shares memory with {name}, expected an array of its own")
     return out
 

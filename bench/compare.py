@@ -384,6 +384,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE", help="a roofline; needs the extra plot")
     parser.add_argument("--docs", metavar="FILE", type=Path, help="put what is printed where the marks are")
+    parser.add_argument("--label", help="of the marks: what else is different, such as the compiler of lowbit")
     options = parser.parse_args()
     if options.quick:
         options.rounds = 2
@@ -430,7 +431,8 @@ def main() -> int:
 
         roofline.plot(written, options.plot)
     if options.docs and believed:
-        report.write(options.docs, " --busy" if options.busy else f" --isa {options.isa}" if options.isa else "")
+        kind = " --busy" if options.busy else f" --isa {options.isa}" if options.isa else ""
+        report.write(options.docs, kind + (f" --label {options.label}" if options.label else ""))
     return 0 if believed else 1
 
 

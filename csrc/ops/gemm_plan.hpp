@@ -70,7 +70,7 @@ struct Operands {
   bool column_sums;        // needed because x has a zero point
 };
 
-// How many threads are worth their waking for so many multiplications.
+// How many threads that are awake are worth using for so many multiplications.
 int useful_threads(const Context& context, int64_t work);
 
 lowbit_status make_plan(const Context& context, const Layout& layout, const Operands& operands, Plan* plan,

@@ -1,19 +1,17 @@
 // Packed codes of 1..8 and 16 bits to bytes, a step at a time.
 //
-// A panel holds 16 columns. Its codes stand in planes of 4, 2 and 1 bits (8
-// bits: one plane of bytes, 16 bits: one of low and one of high bytes), so that
-// any bit width unpacks with shifts and masks alone. A step is the fewest k
-// that fill whole 64-byte vectors of every plane:
+// A panel holds 16 columns. Its codes stand in planes of 4, 2 and 1 bits (8 bits: one plane of bytes, 16 bits: one of
+// low and one of high bytes), so that any bit width unpacks with shifts and masks alone. A step is the fewest k that
+// fill whole 64-byte vectors of every plane:
 //     bits    planes     step (k)   bytes
 //     16      8 8        8          256
 //     8       8          8          128
 //     4       4          8          64
 //     2, 6    2 | 4 2    16         64 | 192
 //     1,3,5,7 … 1        32         64 * bits
-// Within a step the vectors of the widest plane come first. In a vector of
-// width w, dword c belongs to column c and holds, in bits w*s … w*s + w - 1 of
-// its four bytes, the code bits of k = 4*d … 4*d + 3 where d counts dwords of
-// four k and s = d mod (8 / w).
+// Within a step the vectors of the widest plane come first. In a vector of width w, dword c belongs to column c and
+// holds, in bits w*s … w*s + w - 1 of its four bytes, the code bits of k = 4*d … 4*d + 3 where d counts dwords of four
+// k and s = d mod (8 / w).
 #pragma once
 
 #include "widths-inl.hpp"
@@ -28,20 +26,18 @@ struct Codes {
   static constexpr int kDwords = kStep / 4;
   static constexpr int kStepBytes = kStep * kPanel * kBits / 8;
 
-  LOWBIT_INLINE explicit Codes(const uint8_t *) {}
+  LOWBIT_INLINE explicit Codes(const uint8_t*) {}
 
-  // One vector of each plane: it has 8 / width dwords, so that taking them in
-  // order loads it once. (Left to itself, g++ 12 makes each shift and each mask
-  // load it again, and loads bound a product of one row.)
+  // One vector of each plane: it has 8 / width dwords, so that taking them in order loads it once. (Left to itself,
+  // g++ 12 makes each shift and each mask load it again, and loads bound a product of one row.)
   struct Planes {
     Vec::I four, two, one;
   };
 
-  // Dword d of the step at p: four codes for each of kLanes columns (of 16
-  // bits: their low bytes; their high bytes are kDwords further). p already
-  // points at the first column wanted. Wants d ascending, with the same planes.
+  // Dword d of the step at p: four codes for each of kLanes columns (of 16 bits: their low bytes; their high bytes are
+  // kDwords further). p already points at the first column wanted. Wants d ascending, with the same planes.
   template <int d>
-  static LOWBIT_INLINE Vec::I dword(const uint8_t *p, Planes &planes) {
+  static LOWBIT_INLINE Vec::I dword(const uint8_t* p, Planes& planes) {
     if constexpr (kBits % 8 == 0) {
       return Vec::iload(p + 64 * d);
     } else {
@@ -53,7 +49,7 @@ struct Codes {
         code = four != 0 ? Vec::ior(code, v) : v;
       }
       if constexpr ((kBits & 1) != 0) {
-        const uint8_t *plane = p + 64 * ((kStep / 8) * (four != 0) + (kStep / 16) * (two != 0));
+        const uint8_t* plane = p + 64 * ((kStep / 8) * (four != 0) + (kStep / 16) * (two != 0));
         const Vec::I v = part<1, d, four + two>(plane, planes.one);
         code = four + two != 0 ? Vec::ior(code, v) : v;
       }
@@ -64,7 +60,7 @@ struct Codes {
  private:
   // The bits that plane `width` has of dword d, moved to bit `to` of each byte.
   template <int width, int d, int to>
-  static LOWBIT_INLINE Vec::I part(const uint8_t *plane, Vec::I &v) {
+  static LOWBIT_INLINE Vec::I part(const uint8_t* plane, Vec::I& v) {
     constexpr int from = width * (d % (8 / width));
     constexpr int32_t mask = int32_t(0x01010101u * uint32_t(((1 << width) - 1) << to));
     if constexpr (d % (8 / width) == 0) {
@@ -77,15 +73,14 @@ struct Codes {
   }
 };
 
-// 4-bit codes as the bytes that a table has for them (docs/numerics.md,
-// "Tables"): value + 128.
+// 4-bit codes as the bytes that a table has for them (docs/numerics.md, "Tables"): value + 128.
 struct TableCodes : Codes<4> {
   static constexpr bool kBytes = true, kOnePlane = false;
   Vec::I table;
 
-  LOWBIT_INLINE explicit TableCodes(const uint8_t *t) : Codes<4>(t), table(Vec::iload(t)) {}
+  LOWBIT_INLINE explicit TableCodes(const uint8_t* t) : Codes<4>(t), table(Vec::iload(t)) {}
   template <int d>
-  LOWBIT_INLINE Vec::I dword(const uint8_t *p, Planes &planes) const {
+  LOWBIT_INLINE Vec::I dword(const uint8_t* p, Planes& planes) const {
     return Vec::shuffle(table, Codes<4>::dword<d>(p, planes));
   }
 };
@@ -99,18 +94,17 @@ LOWBIT_INLINE void each_dword(Fn fn) {
   }
 }
 
-// Zero points of one panel: kPanel bytes hold 8 / bits groups, the first in the
-// low bits.
-LOWBIT_INLINE Vec::I load_zero(const uint8_t *zero, int bits, int64_t group, int column) {
+// Zero points of one panel: kPanel bytes hold 8 / bits groups, the first in the low bits.
+LOWBIT_INLINE Vec::I load_zero(const uint8_t* zero, int bits, int64_t group, int column) {
   const int64_t bit = group * bits;
   const Vec::I v = Vec::load_u8(zero + (bit >> 3) * kPanel + column);
   return Vec::iand(Vec::shr(v, int(bit & 7)), Vec::iset((1 << bits) - 1));
 }
 
-LOWBIT_INLINE Vec::F load_scale(const uint8_t *scale, int half, int64_t group, int column) {
+LOWBIT_INLINE Vec::F load_scale(const uint8_t* scale, int half, int64_t group, int column) {
   const int64_t i = group * kPanel + column;
-  return half ? Vec::load_half(reinterpret_cast<const uint16_t *>(scale) + i)
-              : Vec::load(reinterpret_cast<const float *>(scale) + i);
+  return half ? Vec::load_half(reinterpret_cast<const uint16_t*>(scale) + i)
+              : Vec::load(reinterpret_cast<const float*>(scale) + i);
 }
 
 #include "../isa/end.hpp"

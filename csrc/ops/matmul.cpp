@@ -1,5 +1,4 @@
-// lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments,
-// checked.
+// lowbit_matmul, lowbit_matmul_grouped and lowbit_matmul_int: their arguments, checked.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -15,7 +14,7 @@
 namespace lowbit {
 namespace {
 
-lowbit_status check_workspace(int64_t needed, void *workspace, size_t size, lowbit_error *error) {
+lowbit_status check_workspace(int64_t needed, void* workspace, size_t size, lowbit_error* error) {
   if (needed == 0) return LOWBIT_OK;
   if (const auto status = check_array(workspace, "workspace", LOWBIT_ALIGNMENT, error)) return status;
   if (size >= size_t(needed)) return LOWBIT_OK;
@@ -24,8 +23,8 @@ lowbit_status check_workspace(int64_t needed, void *workspace, size_t size, lowb
 }
 
 // A matrix of m rows that are `stride` elements of so many bytes apart.
-lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, int64_t element, const char *name,
-                           lowbit_error *error) {
+lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, int64_t element, const char* name,
+                           lowbit_error* error) {
   if (m <= 1) return LOWBIT_OK;  // strides of a single row mean nothing
   if (stride < width) {
     return fail(error, LOWBIT_INVALID_VALUE, "%s: must be at least %lld, got %lld", name, static_cast<long long>(width),
@@ -37,12 +36,12 @@ lowbit_status check_stride(int64_t stride, int64_t m, int64_t width, int64_t ele
               static_cast<long long>(stride), static_cast<long long>(m));
 }
 
-const char *left_name(const lowbit_matmul_args &) { return "x"; }
-const char *left_name(const lowbit_matmul_int_args &) { return "a"; }
+const char* left_name(const lowbit_matmul_args&) { return "x"; }
+const char* left_name(const lowbit_matmul_int_args&) { return "a"; }
 
 // What all functions ask of their weights and shape.
 template <class Args>
-lowbit_status open_product(const Context &context, const Args &a, Product *p, lowbit_error *error) {
+lowbit_status open_product(const Context& context, const Args& a, Product* p, lowbit_error* error) {
   p->context = context;
   lowbit_weights_info info;
   if (const lowbit_status status = read_layout(a.weights, a.weights_size, &info, &p->layout, error)) return status;
@@ -53,7 +52,7 @@ lowbit_status open_product(const Context &context, const Args &a, Product *p, lo
     return fail(error, LOWBIT_INVALID_VALUE, "%s: has K = %lld columns, the weights need K = %lld", left_name(a),
                 static_cast<long long>(a.k), static_cast<long long>(p->layout.k));
   }
-  p->packed = static_cast<const uint8_t *>(a.weights);
+  p->packed = static_cast<const uint8_t*>(a.weights);
   return LOWBIT_OK;
 }
 
@@ -62,14 +61,14 @@ bool is_float_type(lowbit_type type) {
   return type == LOWBIT_FLOAT32 || type == LOWBIT_FLOAT16 || type == LOWBIT_BFLOAT16;
 }
 
-Bytes bytes_of(const void *data, int64_t m, int64_t width, int64_t stride, int64_t element) {
+Bytes bytes_of(const void* data, int64_t m, int64_t width, int64_t stride, int64_t element) {
   return {data, m, width * element, m > 1 ? stride * element : 0};
 }
 
 // The same for their data, once planned. x_bytes, out_bytes: of an element.
 template <class Args>
-lowbit_status take_data(const Args &a, const void *x, const char *name, int64_t ldx, const char *ldx_name,
-                        int64_t x_bytes, int64_t out_bytes, Product *p, lowbit_error *error) {
+lowbit_status take_data(const Args& a, const void* x, const char* name, int64_t ldx, const char* ldx_name,
+                        int64_t x_bytes, int64_t out_bytes, Product* p, lowbit_error* error) {
   const int64_t n = p->layout.n;
   if (const lowbit_status status = check_stride(ldx, a.m, a.k, x_bytes, ldx_name, error)) return status;
   if (const lowbit_status status = check_stride(a.ldout, a.m, n, out_bytes, "ldout", error)) return status;
@@ -90,7 +89,7 @@ lowbit_status take_data(const Args &a, const void *x, const char *name, int64_t 
 }
 
 // Where float or 8-bit results go, and what is added to them.
-lowbit_status take_epilogue(const lowbit_matmul_args &a, Product *p, lowbit_error *error) {
+lowbit_status take_epilogue(const lowbit_matmul_args& a, Product* p, lowbit_error* error) {
   if (const lowbit_status status = check_optional(a.bias, "bias", sizeof *a.bias, error)) return status;
   p->bias = a.bias;
   p->activation = a.activation;
@@ -118,8 +117,7 @@ lowbit_status take_epilogue(const lowbit_matmul_args &a, Product *p, lowbit_erro
   if (!is_out && overlap(bytes_of(a.residual, a.m, n, a.ldresidual, bytes),
                          bytes_of(a.out, a.m, n, a.ldout, type_bits(p->out_type) / 8))) {
     return fail(error, LOWBIT_INVALID_VALUE,
-                "residual: must be out itself, of its type and stride, or "
-                "share no memory with it");
+                "residual: must be out itself, of its type and stride, or share no memory with it");
   }
   p->residual = a.residual;
   p->ldresidual = a.ldresidual;
@@ -129,14 +127,12 @@ lowbit_status take_epilogue(const lowbit_matmul_args &a, Product *p, lowbit_erro
 
 bool count_is(int64_t count, int64_t m) { return count == 1 || count == m; }
 
-// Everything but pointers to data: what the workspace depends on. p has been
-// opened.
-lowbit_status plan_product(const lowbit_matmul_args &a, Product *p, lowbit_error *error) {
-  const Layout &l = p->layout;
+// Everything but pointers to data: what the workspace depends on. p has been opened.
+lowbit_status plan_product(const lowbit_matmul_args& a, Product* p, lowbit_error* error) {
+  const Layout& l = p->layout;
   if (!l.has_scale) {
     return fail(error, LOWBIT_INVALID_VALUE,
-                "weights: plain codes without a scale; use matmul_int, or pack "
-                "a quantized array");
+                "weights: plain codes without a scale; use matmul_int, or pack a quantized array");
   }
   const bool quantized = is_code_type(a.x_type);
   if (!quantized && !is_float_type(a.x_type)) {
@@ -156,8 +152,7 @@ lowbit_status plan_product(const lowbit_matmul_args &a, Product *p, lowbit_error
   }
   if (a.compute != LOWBIT_COMPUTE_FLOAT32 && !l.format->has_int8()) {
     return fail(error, LOWBIT_INVALID_VALUE,
-                "compute: got %s for weights of format %s, whose codes are "
-                "neither integers nor 4 bits; expected "
+                "compute: got %s for weights of format %s, whose codes are neither integers nor 4 bits; expected "
                 "float32%s",
                 a.compute == LOWBIT_COMPUTE_INT8 ? "int8" : "int8x2", l.format->name,
                 quantized ? ", which takes no 8-bit x" : "");
@@ -188,8 +183,8 @@ lowbit_status plan_product(const lowbit_matmul_args &a, Product *p, lowbit_error
   return LOWBIT_OK;
 }
 
-lowbit_status plan_product(const lowbit_matmul_int_args &a, Product *p, lowbit_error *error) {
-  const Layout &l = p->layout;
+lowbit_status plan_product(const lowbit_matmul_int_args& a, Product* p, lowbit_error* error) {
+  const Layout& l = p->layout;
   if (l.bits != 8 || !l.format->is_integer() || l.groups != 1) {
     return fail(error, LOWBIT_INVALID_VALUE, "weights: must be int8 or uint8 codes without groups, got %s%s",
                 l.format->name, l.groups != 1 ? " in groups" : "");
@@ -214,7 +209,7 @@ lowbit_status plan_product(const lowbit_matmul_int_args &a, Product *p, lowbit_e
 }
 
 // The pointers, and what goes with them.
-lowbit_status fill_product(const lowbit_matmul_args &args, Product *p, lowbit_error *error) {
+lowbit_status fill_product(const lowbit_matmul_args& args, Product* p, lowbit_error* error) {
   if (is_code_type(args.x_type)) {
     if (args.m > 0) {
       if (const lowbit_status status = check_array(args.x_scale, "x_scale", sizeof(float), error)) return status;
@@ -236,7 +231,7 @@ lowbit_status fill_product(const lowbit_matmul_args &args, Product *p, lowbit_er
   return LOWBIT_OK;
 }
 
-lowbit_status fill_product(const lowbit_matmul_int_args &args, Product *p, lowbit_error *error) {
+lowbit_status fill_product(const lowbit_matmul_int_args& args, Product* p, lowbit_error* error) {
   if (const lowbit_status status = take_data(args, args.a, "a", args.lda, "lda", 1, 4, p, error)) return status;
   if (const auto status = check_optional(args.a_zero_point, "a_zero_point", sizeof(int32_t), error)) return status;
   if (const auto status = check_optional(args.b_zero_point, "b_zero_point", sizeof(int32_t), error)) return status;
@@ -251,15 +246,14 @@ lowbit_status fill_product(const lowbit_matmul_int_args &args, Product *p, lowbi
 }
 
 // A failure of product i of `count` says which it was.
-lowbit_status at_product(lowbit_status status, int64_t i, int64_t count, lowbit_error *error) {
+lowbit_status at_product(lowbit_status status, int64_t i, int64_t count, lowbit_error* error) {
   if (!status || count == 1 || !error) return status;
   char message[sizeof error->message];
   std::memcpy(message, error->message, sizeof message);
   return fail(error, status, "args[%lld]: %s", static_cast<long long>(i), message);
 }
 
-// What a call needs in all. Its workspace: the Products, what the tasks of each
-// share, a slice for each thread.
+// What a call needs in all. Its workspace: the Products, what the tasks of each share, a slice for each thread.
 struct Needs {
   Context context;
   int threads;     // that are worth using
@@ -269,14 +263,13 @@ struct Needs {
   int64_t size() const { return shared + slice * threads; }
 };
 
-// Struct i of an array whose caller has them in the size that the first one
-// states.
+// Struct i of an array whose caller has them in the size that the first one states.
 template <class Args>
-lowbit_status read_args(const Args *args, int64_t i, Args *value, lowbit_error *error) {
+lowbit_status read_args(const Args* args, int64_t i, Args* value, lowbit_error* error) {
   size_t stride, size;
   std::memcpy(&stride, args, sizeof stride);
-  const uint8_t *const at = reinterpret_cast<const uint8_t *>(args) + size_t(i) * stride;
-  if (const auto status = read_struct(reinterpret_cast<const Args *>(at), "args", value, error)) return status;
+  const uint8_t* const at = reinterpret_cast<const uint8_t*>(args) + size_t(i) * stride;
+  if (const auto status = read_struct(reinterpret_cast<const Args*>(at), "args", value, error)) return status;
   std::memcpy(&size, at, sizeof size);
   if (size == stride) return LOWBIT_OK;
   return fail(error, LOWBIT_INVALID_VALUE, "args.struct_size: got %zu, expected %zu as in the first", size, stride);
@@ -284,21 +277,21 @@ lowbit_status read_args(const Args *args, int64_t i, Args *value, lowbit_error *
 
 // Reads, opens and plans product i, for as many threads as it would have alone.
 template <class Args>
-lowbit_status plan_one(const Context &context, const Args *args, int64_t i, Args *value, Product *p,
-                       lowbit_error *error) {
+lowbit_status plan_one(const Context& context, const Args* args, int64_t i, Args* value, Product* p,
+                       lowbit_error* error) {
   if (const lowbit_status status = read_args(args, i, value, error)) return status;
   if (const lowbit_status status = open_product(context, *value, p, error)) return status;
   return plan_product(*value, p, error);
 }
 
-lowbit_status fail_too_much(lowbit_error *error) {
+lowbit_status fail_too_much(lowbit_error* error) {
   return fail(error, LOWBIT_INVALID_VALUE, "args: too much for one call, more than 2^56 bytes of workspace");
 }
 
 // products: where they are kept, or null.
 template <class Args>
-lowbit_status find_needs(const lowbit_context *context, const Args *args, int64_t count, Product *products,
-                         Needs *needs, lowbit_error *error) {
+lowbit_status find_needs(const lowbit_context* context, const Args* args, int64_t count, Product* products,
+                         Needs* needs, lowbit_error* error) {
   *needs = Needs();
   if (!get_context(context, &needs->context, error)) return LOWBIT_INVALID_VALUE;
   constexpr int64_t kMost = int64_t{1} << 56;  // bytes; what is added at a time is less than 2^60
@@ -312,7 +305,7 @@ lowbit_status find_needs(const lowbit_context *context, const Args *args, int64_
   needs->shared = round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
     Product unkept = {};
-    Product &p = products ? *new (products + i) Product() : unkept;
+    Product& p = products ? *new (products + i) Product() : unkept;
     Args value;
     if (const lowbit_status status = plan_one(needs->context, args, i, &value, &p, error)) {
       return at_product(status, i, count, error);
@@ -329,8 +322,8 @@ lowbit_status find_needs(const lowbit_context *context, const Args *args, int64_
 }
 
 template <class Args>
-lowbit_status find_workspace(const lowbit_context *context, const Args *args, int64_t count, size_t *size,
-                             lowbit_error *error) {
+lowbit_status find_workspace(const lowbit_context* context, const Args* args, int64_t count, size_t* size,
+                             lowbit_error* error) {
   if (!size) return fail(error, LOWBIT_INVALID_VALUE, "size: got NULL, expected a size_t to fill");
   Needs needs;
   if (const lowbit_status status = find_needs(context, args, count, nullptr, &needs, error)) return status;
@@ -339,20 +332,20 @@ lowbit_status find_workspace(const lowbit_context *context, const Args *args, in
 }
 
 template <class Args>
-lowbit_status multiply(const lowbit_context *context, const Args *args, int64_t count, void *workspace, size_t size,
-                       lowbit_error *error) {
+lowbit_status multiply(const lowbit_context* context, const Args* args, int64_t count, void* workspace, size_t size,
+                       lowbit_error* error) {
   Needs needs;
   const bool aligned = reinterpret_cast<uintptr_t>(workspace) % LOWBIT_ALIGNMENT == 0;
   const bool fit = aligned && count <= int64_t(size / sizeof(Product));
-  Product *const products = fit ? static_cast<Product *>(workspace) : nullptr;
+  Product* const products = fit ? static_cast<Product*>(workspace) : nullptr;
   if (const lowbit_status status = find_needs(context, args, count, products, &needs, error)) return status;
   if (const lowbit_status status = check_workspace(needs.size(), workspace, size, error)) return status;
-  uint8_t *const base = static_cast<uint8_t *>(workspace);
+  uint8_t* const base = static_cast<uint8_t*>(workspace);
   Group group = {needs.context, products, count, base + needs.shared, needs.slice};
   group.context.max_threads = needs.threads;
-  uint8_t *shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
+  uint8_t* shared = base + round_up(count * int64_t(sizeof(Product)), LOWBIT_ALIGNMENT);
   for (int64_t i = 0; i < count; ++i) {
-    Product *const p = group.products + i;
+    Product* const p = group.products + i;
     Args value;
     lowbit_status status = read_args(args, i, &value, error);
     if (!status) status = fill_product(value, p, error);
@@ -366,7 +359,7 @@ lowbit_status multiply(const lowbit_context *context, const Args *args, int64_t 
 
 // A call whose workspace is in its arguments.
 template <class Args>
-lowbit_status multiply_one(const lowbit_context *context, const Args *given, lowbit_error *error) {
+lowbit_status multiply_one(const lowbit_context* context, const Args* given, lowbit_error* error) {
   Args args;
   if (const lowbit_status status = read_struct(given, "args", &args, error)) return status;
   return multiply(context, &args, 1, args.workspace, args.workspace_size, error);
@@ -377,31 +370,31 @@ lowbit_status multiply_one(const lowbit_context *context, const Args *given, low
 
 using namespace lowbit;
 
-lowbit_status lowbit_matmul_workspace(const lowbit_context *context, const lowbit_matmul_args *args, size_t *size,
-                                      lowbit_error *error) {
+lowbit_status lowbit_matmul_workspace(const lowbit_context* context, const lowbit_matmul_args* args, size_t* size,
+                                      lowbit_error* error) {
   return find_workspace(context, args, 1, size, error);
 }
 
-lowbit_status lowbit_matmul(const lowbit_context *context, const lowbit_matmul_args *args, lowbit_error *error) {
+lowbit_status lowbit_matmul(const lowbit_context* context, const lowbit_matmul_args* args, lowbit_error* error) {
   return multiply_one(context, args, error);
 }
 
-lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context *context, const lowbit_matmul_args *args,
-                                              int64_t count, size_t *size, lowbit_error *error) {
+lowbit_status lowbit_matmul_grouped_workspace(const lowbit_context* context, const lowbit_matmul_args* args,
+                                              int64_t count, size_t* size, lowbit_error* error) {
   return find_workspace(context, args, count, size, error);
 }
 
-lowbit_status lowbit_matmul_grouped(const lowbit_context *context, const lowbit_matmul_args *args, int64_t count,
-                                    void *workspace, size_t workspace_size, lowbit_error *error) {
+lowbit_status lowbit_matmul_grouped(const lowbit_context* context, const lowbit_matmul_args* args, int64_t count,
+                                    void* workspace, size_t workspace_size, lowbit_error* error) {
   return multiply(context, args, count, workspace, workspace_size, error);
 }
 
-lowbit_status lowbit_matmul_int_workspace(const lowbit_context *context, const lowbit_matmul_int_args *args,
-                                          size_t *size, lowbit_error *error) {
+lowbit_status lowbit_matmul_int_workspace(const lowbit_context* context, const lowbit_matmul_int_args* args,
+                                          size_t* size, lowbit_error* error) {
   return find_workspace(context, args, 1, size, error);
 }
 
-lowbit_status lowbit_matmul_int(const lowbit_context *context, const lowbit_matmul_int_args *args,
-                                lowbit_error *error) {
+lowbit_status lowbit_matmul_int(const lowbit_context* context, const lowbit_matmul_int_args* args,
+                                lowbit_error* error) {
   return multiply_one(context, args, error);
 }

@@ -75,6 +75,14 @@ constexpr int kPanel = 16;
 // product for small codes. Others mean p - 128.
 constexpr int kSmallBias = 31;
 
+// What is left to do to sums before an activation, each step rounded, in this order.
+struct Epilogue {
+  const float* scale;      // of integer sums, by column: fma(float(sum), scale, +0); null: sums are floats
+  const float* act_scale;  // of each row of sums; null: none is left to multiply by
+  ptrdiff_t act_scale_stride;
+  const float* bias;  // by column, or null
+};
+
 // One block of a matrix product: `rows` prepared activation rows x `panels` panels of weights, all of K.
 // c is rows x (panels * kPanel), its rows ldc elements apart.
 struct GemmBlock {
@@ -111,6 +119,7 @@ struct GemmBlock {
 
   void* c;
   ptrdiff_t ldc;
+  const Epilogue* epilogue;  // null: c is sums; else it is float32 results
 };
 
 struct FloatBlock {
@@ -162,12 +171,9 @@ struct PrepareRow {
 struct FinishRows {
   int64_t rows, n;
   int terms;         // rows of sums for each result: 2 with compute int8x2
-  const void* sums;  // float, or int32 where `scale` is given
+  const void* sums;  // float, or int32 where the epilogue has a scale
   ptrdiff_t ldsums;
-  const float* scale;      // n, of integer sums; null: sums are floats
-  const float* act_scale;  // of each row of sums; null: none is left to multiply by
-  ptrdiff_t act_scale_stride;
-  const float* bias;      // n, or null
+  Epilogue epilogue;
   int activation;         // lowbit_activation
   const float* residual;  // or null; may be what the result is written to
   ptrdiff_t ldresidual;
@@ -293,7 +299,8 @@ struct Kernels {
   void (*prepare_float)(const float* x, const PrepareRow& row);              // quantizes
   void (*prepare_codes)(const uint8_t* x, int flip, const PrepareRow& row);  // each code ^ flip (0 or 0x80) as int8
 
-  // c int32 = sum of a * (b - 128), or of a * (b - kSmallBias) if small; bytes, K as one group.
+  // c int32 = sum of a * (b - 128), or of a * (b - kSmallBias) if small; bytes, K as one group. This and the next two
+  // write results in place of sums where the block has an epilogue.
   void (*gemm_codes)(const GemmBlock& block);
   // c float = docs/numerics.md, compute int8, steps 1..3; b is bytes from unpack_panel (or an 8-bit layout).
   void (*gemm_groups)(const GemmBlock& block);
@@ -310,8 +317,8 @@ struct Kernels {
 
   // s (int32) to the integer result, in place.
   void (*correct_row)(int32_t* s, const CorrectRow& row);
-  // out = activation(sums * act_scale + bias) + residual, each step rounded, in this order. Integer sums first become
-  // fma(float(sum), scale, +0); those of the second of two terms are added after act_scale.
+  // out = activation(epilogue(sums)) + residual, each step rounded; those of the second of two terms are added before
+  // the bias.
   void (*finish_rows)(const FinishRows& rows);
 
   // out = (code - zero) * scale of each x's code; one parameter for each run of `run` elements, zero may be null.

@@ -1,6 +1,8 @@
-// The last step of a matrix product, the rows of a column block at a time, while they are in L1.
+// The last step of a matrix product whose tiles do not take it, the rows of a column block at a time, while they are in
+// L1.
 #pragma once
 
+#include "epilogue-inl.hpp"
 #include "math-inl.hpp"
 
 #include "../isa/begin.hpp"
@@ -35,18 +37,18 @@ void correct_row(int32_t* s, const CorrectRow& c) {
   });
 }
 
-// A vector of a row of sums. kIntegers: f.scale is given.
+// A vector of a row of sums. kIntegers: the epilogue has a scale.
 template <bool kIntegers>
 LOWBIT_INLINE Vec::F finish_sums(const FinishRows& f, int64_t row, int64_t i, int n) {
   const int64_t at = row * f.ldsums + i;
   Vec::F v;
-  if (kIntegers) {  // fma from +0, as the sum over groups has it: 0 * -1 gives +0
-    const Vec::I s = load_upto(static_cast<const int32_t*>(f.sums) + at, n);
-    v = Vec::fma(Vec::to_float(s), load_upto(f.scale + i, n), Vec::set(0.0f));
+  if (kIntegers) {
+    v = scaled(load_upto(static_cast<const int32_t*>(f.sums) + at, n), load_upto(f.epilogue.scale + i, n));
   } else {
     v = load_upto(static_cast<const float*>(f.sums) + at, n);
   }
-  return f.act_scale ? Vec::mul(v, Vec::set(f.act_scale[row * f.act_scale_stride])) : v;
+  const Epilogue& e = f.epilogue;
+  return e.act_scale ? Vec::mul(v, Vec::set(e.act_scale[row * e.act_scale_stride])) : v;
 }
 
 // kMore: a second term or a residual. Asking for each vector made a product of 128 x 384 x 1536 7 % slower.
@@ -57,7 +59,7 @@ LOWBIT_INLINE void finish_loop(const FinishRows& rows, Activation activation) {
     each_part(f.n, [&](int64_t i, int n) LOWBIT_ALWAYS {
       Vec::F v = finish_sums<kIntegers>(f, r * f.terms, i, n);
       if (kMore && f.terms == 2) v = Vec::add(v, finish_sums<kIntegers>(f, r * f.terms + 1, i, n));
-      if (f.bias) v = Vec::add(v, load_upto(f.bias + i, n));
+      if (f.epilogue.bias) v = Vec::add(v, load_upto(f.epilogue.bias + i, n));
       v = activation(v);
       if (kMore && f.residual) v = Vec::add(v, load_upto(f.residual + r * f.ldresidual + i, n));
       store_upto(f.out + r * f.ldout + i, v, n);
@@ -68,7 +70,7 @@ LOWBIT_INLINE void finish_loop(const FinishRows& rows, Activation activation) {
 template <class Activation>
 LOWBIT_INLINE void finish_with(const FinishRows& f, Activation activation) {
   const bool more = f.terms == 2 || f.residual;
-  if (f.scale) return more ? finish_loop<true, true>(f, activation) : finish_loop<true, false>(f, activation);
+  if (f.epilogue.scale) return more ? finish_loop<true, true>(f, activation) : finish_loop<true, false>(f, activation);
   more ? finish_loop<false, true>(f, activation) : finish_loop<false, false>(f, activation);
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codes-inl.hpp"
+#include "epilogue-inl.hpp"
 #include "tiles-inl.hpp"
 
 #include "../isa/begin.hpp"
@@ -31,12 +32,34 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
     acc.mac(codes, a + Tile::kBytesPerK * k, g.a_stride);
   }
 
+  if (const Epilogue* const e = g.epilogue) {
+    float* const c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
+    return store_results<MR, NV>(*e, row, vec, c, g.ldc, [&](int j, Vec::F* v) LOWBIT_ALWAYS {
+      const Vec::F scale = Vec::load(e->scale + (vec + j) * Vec::kLanes);
+      LOWBIT_UNROLL
+      for (int r = 0; r < MR; ++r) v[r] = scaled(acc.get(r, j), scale);
+    });
+  }
   int32_t* c = static_cast<int32_t*>(g.c) + row * g.ldc + vec * Vec::kLanes;
   LOWBIT_UNROLL
   for (int r = 0; r < MR; ++r) {
     LOWBIT_UNROLL
     for (int j = 0; j < NV; ++j) Vec::istore(c + r * g.ldc + j * Vec::kLanes, acc.get(r, j));
   }
+}
+
+// The sums of a segment of groups, added to those of the segments before (docs/numerics.md).
+template <int MR, int NV>
+LOWBIT_INLINE void store_sums(const GemmBlock& g, int64_t row, int64_t vec, bool first, bool last,
+                              const Vec::F (&sum)[MR][NV]) {
+  float* const c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
+  if (!last || !g.epilogue) return store_segment(sum, first, c, g.ldc);
+  store_results<MR, NV>(*g.epilogue, row, vec, c, g.ldc, [&](int j, Vec::F* v) LOWBIT_ALWAYS {
+    LOWBIT_UNROLL
+    for (int r = 0; r < MR; ++r) {
+      v[r] = first ? sum[r][j] : Vec::add(Vec::load(c + r * g.ldc + j * Vec::kLanes), sum[r][j]);
+    }
+  });
 }
 
 // Codes<8>: bytes that mean p - 128, from an 8-bit layout or from unpack_panel. kZeros: columns may have zero points.
@@ -62,7 +85,6 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const uint8_t* a = g.a + row * g.a_stride;
   const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
   const Rows<float, MR> act_scales(kActScale ? g.act_scale + row * g.act_scale_stride : nullptr, g.act_scale_stride);
-  float* c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
 
   int64_t scale_group = 0, scale_left = g.scale_ratio, act_group = 0, act_left = g.act_ratio;
   for (int64_t first = 0; first < g.groups; first += g.segment_groups) {
@@ -132,7 +154,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
       if (--act_left == 0) ++act_group, act_left = g.act_ratio;
     }
 
-    store_segment(total, first == 0, c, g.ldc);
+    store_sums(g, row, vec, first == 0, end == g.groups, total);
   }
 }
 

@@ -79,7 +79,6 @@ void row_of_panel(const GemmBlock& g, int64_t panel) {
   const uint8_t *b = g.b + panel * g.b_stride, *scale = g.scale + panel * g.scale_stride, *a = g.a;
   const int32_t* a_sum = g.sums;
   const float* act_scale = g.act_scale;
-  float* const c = static_cast<float*>(g.c) + panel * kPanel;
 
   int64_t scale_group = 0, scale_left = scale_ratio, act_left = act_ratio;
   for (int64_t first = 0; first < g.groups; first += g.segment_groups) {
@@ -105,7 +104,7 @@ void row_of_panel(const GemmBlock& g, int64_t panel) {
       if (--scale_left == 0) ++scale_group, scale += scale_bytes, scale_left = scale_ratio;
       if (--act_left == 0) ++act_scale, act_left = act_ratio;
     }
-    store_segment(total, first == 0, c, g.ldc);
+    store_sums(g, 0, panel * NV, first == 0, end == g.groups, total);
   }
 }
 

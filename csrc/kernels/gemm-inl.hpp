@@ -48,17 +48,14 @@ void codes_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   }
 }
 
-// The sums of a segment of groups, added to those of the segments before (docs/numerics.md).
+// The sums of a tile to results, where they are.
 template <int MR, int NV>
-LOWBIT_INLINE void store_sums(const GemmBlock& g, int64_t row, int64_t vec, bool first, bool last,
-                              const Vec::F (&sum)[MR][NV]) {
+LOWBIT_INLINE void finish_tile(const GemmBlock& g, int64_t row, int64_t vec) {
+  if (!g.epilogue) return;
   float* const c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
-  if (!last || !g.epilogue) return store_segment(sum, first, c, g.ldc);
   store_results<MR, NV>(*g.epilogue, row, vec, c, g.ldc, [&](int j, Vec::F* v) LOWBIT_ALWAYS {
     LOWBIT_UNROLL
-    for (int r = 0; r < MR; ++r) {
-      v[r] = first ? sum[r][j] : Vec::add(Vec::load(c + r * g.ldc + j * Vec::kLanes), sum[r][j]);
-    }
+    for (int r = 0; r < MR; ++r) v[r] = Vec::load(c + r * g.ldc + j * Vec::kLanes);
   });
 }
 
@@ -85,6 +82,7 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
   const uint8_t* a = g.a + row * g.a_stride;
   const Rows<int32_t, MR> sums(g.sums + row * g.sums_stride, g.sums_stride);
   const Rows<float, MR> act_scales(kActScale ? g.act_scale + row * g.act_scale_stride : nullptr, g.act_scale_stride);
+  float* c = static_cast<float*>(g.c) + row * g.ldc + vec * Vec::kLanes;
 
   int64_t scale_group = 0, scale_left = g.scale_ratio, act_group = 0, act_left = g.act_ratio;
   for (int64_t first = 0; first < g.groups; first += g.segment_groups) {
@@ -154,8 +152,9 @@ void groups_tile(const GemmBlock& g, int64_t row, int64_t vec) {
       if (--act_left == 0) ++act_group, act_left = g.act_ratio;
     }
 
-    store_sums(g, row, vec, first == 0, end == g.groups, total);
+    store_segment(total, first == 0, c, g.ldc);
   }
+  finish_tile<MR, NV>(g, row, vec);
 }
 
 // Tile: the ISA's, or its Tile::Small.
@@ -174,6 +173,16 @@ struct GroupsBody {
     groups_tile<Tile, Layout, kActScale, kZeros, MR, NV>(g, row, vec);
   }
 };
+
+template <class T, class Layout, bool kActScale, bool kZeros>
+LOWBIT_INLINE void each_groups_tile(const GemmBlock& g) {
+  using Body = GroupsBody<T, Layout, kActScale, kZeros>;
+  if constexpr (kActScale) {
+    each_tile<Body, T::kScaledRows, T::kScaledVecs>(g);
+  } else {
+    each_tile<Body, T::kGroupsRows, T::kGroupsVecs>(g);
+  }
+}
 
 // The tile for small codes, or the ISA's.
 template <bool kSmall, class T = Tile>
@@ -203,11 +212,11 @@ void gemm_codes(const GemmBlock& g) {
 template <bool kActScale>
 void gemm_bytes(const GemmBlock& g) {
   if (g.zero) {
-    return each_tile<GroupsBody<Tile, Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
+    return each_groups_tile<Tile, Codes<8>, kActScale, true>(g);
   }
   with_tile(g.small, [&](auto type) LOWBIT_ALWAYS {
     using T = typename decltype(type)::type;
-    each_tile<GroupsBody<T, Codes<8>, kActScale, false>, T::kGroupsRows, T::kGroupsVecs>(g);
+    each_groups_tile<T, Codes<8>, kActScale, false>(g);
   });
 }
 

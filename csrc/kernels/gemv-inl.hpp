@@ -79,6 +79,7 @@ void row_of_panel(const GemmBlock& g, int64_t panel) {
   const uint8_t *b = g.b + panel * g.b_stride, *scale = g.scale + panel * g.scale_stride, *a = g.a;
   const int32_t* a_sum = g.sums;
   const float* act_scale = g.act_scale;
+  float* const c = static_cast<float*>(g.c) + panel * kPanel;
 
   int64_t scale_group = 0, scale_left = scale_ratio, act_left = act_ratio;
   for (int64_t first = 0; first < g.groups; first += g.segment_groups) {
@@ -104,8 +105,9 @@ void row_of_panel(const GemmBlock& g, int64_t panel) {
       if (--scale_left == 0) ++scale_group, scale += scale_bytes, scale_left = scale_ratio;
       if (--act_left == 0) ++act_scale, act_left = act_ratio;
     }
-    store_sums(g, 0, panel * NV, first == 0, end == g.groups, total);
+    store_segment(total, first == 0, c, g.ldc);
   }
+  finish_tile<1, NV>(g, 0, panel * NV);
 }
 
 template <class T, class Layout>
@@ -113,8 +115,8 @@ void gemv_codes(const GemmBlock& g) {
   constexpr int MR = T::kGemvRows, NV = T::kGroupsVecs;
   if constexpr (Layout::kOnePlane) {  // these take many rows (most_gemv_rows)
     if (g.rows > 1 && !g.zero) {
-      return g.act_scale ? each_tile<GroupsBody<T, Layout, true, false>, MR, NV>(g)
-                         : each_tile<GroupsBody<T, Layout, false, false>, MR, NV>(g);
+      if (g.act_scale) return each_groups_tile<T, Layout, true, false>(g);
+      return each_tile<GroupsBody<T, Layout, false, false>, MR, NV>(g);
     }
   }
   const float one = 1.0f;  // scale * 1 is scale: one body serves both

@@ -6,26 +6,26 @@
 // Chunks of k that are written at a time, by way of the stack where Tile::widen spreads them; a multiple of every step.
 constexpr int kPrepareChunk = 256;
 
-// max |x|, as a float whose bits are the largest: NaN above infinity above every number.
+// The larger magnitudes, lane by lane, as the bits of floats: NaN above infinity above every number.
+LOWBIT_INLINE Vec::I larger(Vec::I top, Vec::F x) {
+  return Vec::imax(top, Vec::iand(Vec::bits(x), Vec::iset(0x7fffffff)));
+}
+
 LOWBIT_INLINE float absmax(const float* x, int64_t n) {
-  const Vec::I magnitude = Vec::iset(0x7fffffff);
   Vec::I top = Vec::iset(0);
   int64_t i = 0;
-  for (; i + Vec::kLanes <= n; i += Vec::kLanes)
-    top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load(x + i)), magnitude));
-  if (i < n) top = Vec::imax(top, Vec::iand(Vec::bits(Vec::load_n(x + i, int(n - i))), magnitude));
+  for (; i + Vec::kLanes <= n; i += Vec::kLanes) top = larger(top, Vec::load(x + i));
+  if (i < n) top = larger(top, Vec::load_n(x + i, int(n - i)));
   const int32_t bits = Vec::reduce_max(top);
   float m;
   LOWBIT_COPY(&m, &bits, 4);
   return m;
 }
 
-// term 1: what rounding has left, at most half a step, in steps 254 times finer.
+// x is finite. term 1: what rounding has left, at most half a step, in steps 254 times finer.
 LOWBIT_INLINE Vec::I activation_codes(Vec::F x, Vec::F scale, int term) {
-  const Vec::F low = Vec::set(-127.0f), high = Vec::set(127.0f);
-  Vec::F t = Vec::div(x, scale);
-  t = Vec::select(Vec::less(t, low), low, t);
-  t = Vec::select(Vec::less(high, t), high, t);
+  // only scales of a few bits, denormal ones, need the bounds
+  const Vec::F t = Vec::max(Vec::min(Vec::div(x, scale), Vec::set(127.0f)), Vec::set(-127.0f));
   const Vec::I code = Vec::round(t);
   return term == 0 ? code : Vec::round(Vec::mul(Vec::sub(t, Vec::to_float(code)), Vec::set(254.0f)));
 }
@@ -54,10 +54,48 @@ LOWBIT_INLINE int64_t padded_group(const PrepareRow& row, int64_t n) {
   return n == row.group ? row.group_padded : (n + row.step - 1) / row.step * row.step;
 }
 
+// kLanes groups of whole vectors, each with its scale, so that scales and sums are found lane by lane.
+LOWBIT_INLINE void prepare_block(const float* x, int64_t group, int term, uint8_t* a, int32_t* sums, float* act_scale) {
+  Vec::F top[Vec::kLanes], sum[Vec::kLanes];
+  for (int r = 0; r < Vec::kLanes; ++r) {
+    Vec::I t = Vec::iset(0);
+    for (int64_t i = 0; i < group; i += Vec::kLanes) t = larger(t, Vec::load(x + r * group + i));
+    top[r] = Vec::from_bits(t);
+  }
+  const Vec::F m = Vec::fold_rows(
+      top, [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::from_bits(Vec::imax(Vec::bits(a), Vec::bits(b))); });
+  const Vec::F none = Vec::sub(m, m);  // NaN where a group holds NaN or infinity
+  const Vec::F scales = Vec::select(Vec::is_nan(none), none, Vec::div(m, Vec::set(127.0f)));
+  float scale[Vec::kLanes];
+  Vec::store(scale, scales);
+  Vec::store(act_scale, term == 0 ? scales : Vec::div(scales, Vec::set(254.0f)));
+  for (int r = 0; r < Vec::kLanes; ++r) {
+    const bool some = scale[r] > 0.0f;
+    const Vec::F divisor = Vec::set(scale[r]);
+    Vec::I s = Vec::iset(0);
+    for (int64_t i = 0; i < group; i += Vec::kLanes) {
+      const Vec::I q = some ? activation_codes(Vec::load(x + r * group + i), divisor, term) : Vec::iset(0);
+      s = Vec::iadd(s, q);
+      Vec::store_u8(a + r * group + i, q);
+    }
+    sum[r] = Vec::from_bits(s);
+  }
+  const Vec::F total = Vec::fold_rows(
+      sum, [](Vec::F a, Vec::F b) LOWBIT_ALWAYS { return Vec::from_bits(Vec::iadd(Vec::bits(a), Vec::bits(b))); });
+  Vec::istore(sums, Vec::bits(total));
+}
+
 void prepare_float(const float* x, const PrepareRow& row) {
   uint8_t* a = row.a;
   int32_t* sums = row.sums;
-  for (int64_t act = 0, index = 0; act < row.k; act += row.act_group, ++index) {
+  int64_t act = 0, index = 0;
+  const int64_t group = row.group, block = Vec::kLanes * group;
+  if (group == row.act_group && group == row.group_padded && group % Vec::kLanes == 0 && row.bytes_per_k == 1) {
+    for (; row.k - act >= block; act += block, index += Vec::kLanes, a += block, sums += Vec::kLanes) {
+      prepare_block(x + act, group, row.term, a, sums, row.act_scale + index);
+    }
+  }
+  for (; act < row.k; act += row.act_group, ++index) {
     const int64_t act_end = row.k - act < row.act_group ? row.k : act + row.act_group;
     const float m = absmax(x + act, act_end - act);
     const bool finite = m - m == 0.0f;

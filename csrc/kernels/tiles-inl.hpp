@@ -61,6 +61,9 @@ LOWBIT_INLINE void each_tile(const Block& g) {
   const int64_t vecs = g.panels * kVecsPerPanel;
   int64_t vec = 0;
   for (; vec + NV <= vecs; vec += NV) each_row<Body, MR, NV>(g, vec);
+  if constexpr (NV > 2) {
+    for (; vec + 2 <= vecs; vec += 2) each_row<Body, MR, 2>(g, vec);
+  }
   if constexpr (NV > 1) {
     for (; vec < vecs; ++vec) each_row<Body, MR, 1>(g, vec);
   }

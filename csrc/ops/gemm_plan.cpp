@@ -101,12 +101,11 @@ void choose_segments(const Layout& l, bool one, Plan* p) {
 
 // Rows up to which codes are unpacked on the way. Easy ones, a shift and a mask for four codes, are next to nothing
 // beside the products of six rows, and half the bytes or less to read: with AVX-512 VNNI int4 in groups of 32 is 9 %
-// faster at 64 rows and 2 % at 512. Where scales of groups of x want the registers it is 5 % faster at 64 rows and 3 %
-// slower at 512, with more planes (int6) 6 % slower at 64, with zero points 23 %.
-int64_t most_gemv_rows(const Kernels& kernels, const Layout& l, bool one, bool act_in_sum) {
+// faster at 64 rows and 2 % at 512, with more planes (int6) 6 % slower at 64, with zero points 23 %.
+int64_t most_gemv_rows(const Kernels& kernels, const Layout& l, bool one) {
   if (l.bits == 8) return one ? 0 : kGemvByteRows;
   const bool easy = 8 % l.bits == 0 && l.format->is_integer() && !l.whole_zeros() && !one;
-  return !easy ? kGemvRows : act_in_sum ? std::min<int64_t>(kernels.packed_rows, 128) : kernels.packed_rows;
+  return easy ? kernels.packed_rows : kGemvRows;
 }
 
 // Tasks for `threads` threads: four for each, so that a slow thread holds little. Columns are cut for the cache; where
@@ -179,7 +178,7 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
     if (const lowbit_status status = choose_groups(l, o, p, error)) return status;
     p->terms = o.compute == LOWBIT_COMPUTE_INT8X2 ? 2 : 1;
     one = p->groups == 1 && !p->act_in_sum && !p->float_zeros;
-    if (p->terms * o.m <= most_gemv_rows(*context.kernels, l, one, p->act_in_sum) && !o.column_sums) {
+    if (p->terms * o.m <= most_gemv_rows(*context.kernels, l, one) && !o.column_sums) {
       p->path = Path::kGemv;
     } else {
       p->path = one ? Path::kCodes : Path::kGroups;
@@ -205,8 +204,11 @@ lowbit_status make_plan(const Context& context, const Layout& l, const Operands&
   if (!multiply(&p->work, work_rows, l.n) || !multiply(&p->work, p->work, std::max<int64_t>(l.k, 1))) {
     p->work = INT64_MAX;
   }
-  cut(l, useful_threads(context, p->work), one, p);
-  p->prepare_rows = std::max<int64_t>(1, kPrepareWork / std::max<int64_t>(l.k, 1));
+  const int64_t threads = useful_threads(context, p->work);
+  cut(l, threads, one, p);
+  const int64_t most_rows = std::max<int64_t>(1, kPrepareWork / std::max<int64_t>(l.k, 1));
+  const int64_t prepare_tasks = round_up(ceil_div(std::max<int64_t>(o.m, 1), most_rows), threads);  // as many for each
+  p->prepare_rows = ceil_div(std::max<int64_t>(o.m, 1), prepare_tasks);
 
   int64_t size = 0;
   const auto take = [&](int64_t bytes) {

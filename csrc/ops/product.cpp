@@ -507,7 +507,7 @@ void groups_task(const Product& p, const Columns& c, int64_t row_begin, int64_t 
     if (direct) {
       write_results(p, c, first, &g);
       epilogue = epilogue_of(p, c, first, nullptr);
-      g.epilogue = &epilogue;
+      g.epilogue = epilogue.act_scale || epilogue.bias ? &epilogue : nullptr;
     }
     gemm(g);
     if (direct) continue;

@@ -58,8 +58,10 @@ void dot(int rows, int vecs, bool bytes, int64_t steps, const int32_t* start, co
 template <class Tile>
 constexpr TileWords tile_words(int most_byte, int most_code, int byte_zero,
                                void (*widen)(const int8_t* a, int64_t k, uint8_t* out)) {
-  constexpr int rows = greatest(greatest(Tile::kCodesRows, Tile::kGroupsRows), Tile::kGemvRows);
-  constexpr int vecs = greatest(greatest(Tile::kCodesVecs, Tile::kGroupsVecs), Tile::kGemvVecs);
+  constexpr int rows =
+      greatest(greatest(Tile::kCodesRows, Tile::kGroupsRows), greatest(Tile::kScaledRows, Tile::kGemvRows));
+  constexpr int vecs =
+      greatest(greatest(Tile::kCodesVecs, Tile::kGroupsVecs), greatest(Tile::kScaledVecs, Tile::kGemvVecs));
   return {Tile::kBytesPerK, Tile::kStep, Tile::kBias, most_byte, most_code,
           byte_zero,        rows,        vecs,        widen,     dot<Tile, rows, vecs>};
 }

@@ -177,6 +177,24 @@ def test_a_row_does_not_depend_on_its_batch(isa, format, compute):
         assert_same(lb.matmul(x[-m:], packed, activation="silu", **keywords), whole[-m:], f"last M={m}")
 
 
+@pytest.mark.parametrize("n", [16, 33, 64, 112])  # whole panels, which tiles finish themselves; and a tail
+@pytest.mark.parametrize("format", ["int1", "int2", "uint2", "int3", "int4", "uint4", "int6", "int8", "uint8"])
+def test_rows_past_every_limit(isa, format, n):
+    """Rows of every path and register tile, as they are alone; what lies between rows of a strided out stays."""
+    k, rows = 160, 133
+    x, bias = activations(rows, k), spread_floats(np.random.default_rng(n), n)
+    for group_size, has_zero in itertools.product((None, 32), {False, format.startswith("u")}):
+        *_, packed = weights(format, n, k, group_size, F16, has_zero)
+        for act in {None, -1} if group_size else {None}:
+            alone = np.concatenate([lb.matmul(row[None], packed, bias=bias, act_group_size=act) for row in x])
+            assert_telling(alone)
+            for m in (2, 5, 17, 49, rows):
+                wide = np.full((m, n + 32), 7, F32)
+                lb.matmul(x[:m], packed, bias=bias, act_group_size=act, out=wide[:, 16 : 16 + n])
+                assert_same(wide[:, 16 : 16 + n], alone[:m])
+                assert (wide[:, :16] == 7).all() and (wide[:, 16 + n :] == 7).all()
+
+
 @pytest.mark.parametrize("scale_dtype", [F32, F16])
 @pytest.mark.parametrize("format", ["int8", "uint8", "int4", "uint3"])
 def test_one_scale_for_the_tensor(isa, format, scale_dtype):

@@ -119,7 +119,7 @@ struct GemmBlock {
 
   void* c;
   ptrdiff_t ldc;
-  const Epilogue* epilogue;  // null: c is sums; else it is float32 results
+  const Epilogue* epilogue;  // null: nothing is done to the sums; else c is float32, also of gemm_codes
 };
 
 struct FloatBlock {

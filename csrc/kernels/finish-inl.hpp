@@ -1,5 +1,4 @@
-// The last step of a matrix product whose tiles do not take it, the rows of a column block at a time, while they are in
-// L1.
+// The last step of a matrix product where tiles do not take it: rows of a column block, while they are in L1.
 #pragma once
 
 #include "epilogue-inl.hpp"

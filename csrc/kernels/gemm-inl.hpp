@@ -174,16 +174,6 @@ struct GroupsBody {
   }
 };
 
-template <class T, class Layout, bool kActScale, bool kZeros>
-LOWBIT_INLINE void each_groups_tile(const GemmBlock& g) {
-  using Body = GroupsBody<T, Layout, kActScale, kZeros>;
-  if constexpr (kActScale) {
-    each_tile<Body, T::kScaledRows, T::kScaledVecs>(g);
-  } else {
-    each_tile<Body, T::kGroupsRows, T::kGroupsVecs>(g);
-  }
-}
-
 // The tile for small codes, or the ISA's.
 template <bool kSmall, class T = Tile>
 struct Chosen {
@@ -212,11 +202,11 @@ void gemm_codes(const GemmBlock& g) {
 template <bool kActScale>
 void gemm_bytes(const GemmBlock& g) {
   if (g.zero) {
-    return each_groups_tile<Tile, Codes<8>, kActScale, true>(g);
+    return each_tile<GroupsBody<Tile, Codes<8>, kActScale, true>, Tile::kGroupsRows, Tile::kGroupsVecs>(g);
   }
   with_tile(g.small, [&](auto type) LOWBIT_ALWAYS {
     using T = typename decltype(type)::type;
-    each_groups_tile<T, Codes<8>, kActScale, false>(g);
+    each_tile<GroupsBody<T, Codes<8>, kActScale, false>, T::kGroupsRows, T::kGroupsVecs>(g);
   });
 }
 

@@ -115,8 +115,8 @@ void gemv_codes(const GemmBlock& g) {
   constexpr int MR = T::kGemvRows, NV = T::kGroupsVecs;
   if constexpr (Layout::kOnePlane) {  // these take many rows (most_gemv_rows)
     if (g.rows > 1 && !g.zero) {
-      if (g.act_scale) return each_groups_tile<T, Layout, true, false>(g);
-      return each_tile<GroupsBody<T, Layout, false, false>, MR, NV>(g);
+      return g.act_scale ? each_tile<GroupsBody<T, Layout, true, false>, T::kScaledRows, T::kScaledVecs>(g)
+                         : each_tile<GroupsBody<T, Layout, false, false>, MR, NV>(g);
     }
   }
   const float one = 1.0f;  // scale * 1 is scale: one body serves both

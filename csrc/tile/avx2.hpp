@@ -21,14 +21,14 @@ struct Tile : PairTile<PairWords> {
   static constexpr int kGroupsRows = 4, kGroupsVecs = 1;  // 4 + 4 float sums + 2 + 2 + mask
   static constexpr int kFloatRows = 6, kFloatVecs = 2;    // 12 sums + 2 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 2;
-  static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+  static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   static constexpr int64_t kPackedRows = 16;
 
   struct Small : SmallTile<PairWords> {
     static constexpr int kCodesRows = 3, kCodesVecs = 2;    // 6 sums + 4 codes + 2 activations + 1 + ones; 4 rows spill
     static constexpr int kGroupsRows = 4, kGroupsVecs = 1;  // 4 + 4 float sums + 2 + 2 + 1 + ones
     static constexpr int kGemvRows = 4, kGemvVecs = 2;
-    static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+    static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   };
 };
 

@@ -21,14 +21,14 @@ struct Tile : PairTile<PairWords> {
   static constexpr int kGroupsRows = 4, kGroupsVecs = 2;  // 8 + 8 float sums + 4 + 2 + mask
   static constexpr int kFloatRows = 12, kFloatVecs = 2;   // 24 sums + 2 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 4;
-  static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+  static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   static constexpr int64_t kPackedRows = 128;
 
   struct Small : SmallTile<PairWords> {
     static constexpr int kCodesRows = 8, kCodesVecs = 2;    // 16 sums + 4 codes + 2 activations + 1 + ones
     static constexpr int kGroupsRows = 4, kGroupsVecs = 2;  // 8 + 8 float sums + 4 + 2 + 1 + ones; 5 rows spill
     static constexpr int kGemvRows = 4, kGemvVecs = 4;
-    static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+    static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   };
 };
 

@@ -19,7 +19,7 @@ struct Tile : ByteTile<DotWords> {
   static constexpr int kGroupsRows = 3, kGroupsVecs = 2;  // 6 + 6 float sums + 2 + 1; 6 x 1 waits for loads
   static constexpr int kFloatRows = 6, kFloatVecs = 2;    // 12 sums + 2 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 2;
-  static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+  static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   static constexpr int64_t kPackedRows = 128;
 };
 

@@ -12,7 +12,7 @@ struct Tile {
   static constexpr int kGroupsRows = 4, kGroupsVecs = 2;  // 16 + 8 float sums + 2 + 1 + 2
   static constexpr int kFloatRows = 6, kFloatVecs = 4;    // 24 sums + 4 + 1
   static constexpr int kGemvRows = 4, kGemvVecs = 4;
-  static constexpr int kScaledRows = kGroupsRows, kScaledVecs = kGroupsVecs;
+  static constexpr int kScaledRows = kGemvRows, kScaledVecs = kGroupsVecs;
   static constexpr int64_t kPackedRows = 16;
 
   using B = int8x16_t;

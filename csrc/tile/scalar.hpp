@@ -21,9 +21,9 @@ struct Tile {
   static constexpr int kBytesPerK = 1, kStep = 4, kBias = 128, kSmallBits = 0;
   static constexpr int kCodesRows = 2, kCodesVecs = 1;    // rows x vectors of columns in registers: one group,
   static constexpr int kGroupsRows = 2, kGroupsVecs = 1;  // groups (as many float sums beside them),
-  static constexpr int kScaledRows = 2, kScaledVecs = 1;  // groups with scales of x in the sum,
   static constexpr int kFloatRows = 2, kFloatVecs = 1;    // float weights,
   static constexpr int kGemvRows = 1, kGemvVecs = 1;      // packed codes; vectors: of one row of floats
+  static constexpr int kScaledRows = 1, kScaledVecs = 1;  // packed codes with scales of x in the sum
   static constexpr int64_t kPackedRows = 16;              // Kernels::packed_rows
 
   using B = Vec::I;
